@@ -1,1 +1,26 @@
-//! `PostgreSQL` advisory locks for Diesel.
+//! PostgreSQL advisory locks for Diesel.
+
+mod connection;
+mod error;
+pub mod functions;
+mod link;
+mod lock;
+mod lock_id;
+mod lock_key;
+mod lock_set;
+mod protocol;
+mod sql;
+mod transaction;
+mod transaction_modes;
+mod unavailable;
+mod wait;
+mod xact;
+
+pub use self::connection::AdvisoryConnection;
+pub use self::error::Error;
+pub use self::lock::AdvisoryLock;
+pub use self::lock_id::LockId;
+pub use self::lock_key::LockKey;
+pub use self::transaction::OwnTransaction;
+pub use self::unavailable::{Holder, Unavailable};
+pub use self::xact::OpenTransaction;

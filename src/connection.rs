@@ -1,0 +1,143 @@
+//! The trait that gives a Diesel connection its advisory locks.
+
+use std::future::{Future, ready};
+use std::num::NonZeroU32;
+
+use diesel::connection::{AnsiTransactionManager, LoadConnection, TransactionManager};
+use diesel::deserialize::QueryableByName;
+use diesel::pg::Pg;
+use diesel::{QueryResult, RunQueryDsl, sql_query};
+
+use crate::link::{self, Link};
+use crate::transaction::OwnTransaction;
+use crate::xact::OpenTransaction;
+use crate::{AdvisoryLock, Error, LockId, protocol};
+
+/// The advisory locks of a Diesel connection to PostgreSQL.
+///
+/// Which one?
+///
+/// | | [`advisory`](Self::advisory) | [`advisory_xact`](Self::advisory_xact) |
+/// |---|---|---|
+/// | for | a piece of work with a transaction of its own: the usual case | locking in the middle of a transaction that is open anyway |
+/// | ends with | that transaction | the open transaction |
+/// | savepoint rolled back | frees what was locked since it was set | the same |
+/// | client or server crashes | the transaction is gone, and the lock with it | the same |
+/// | pooler in transaction mode | works | works |
+/// | round trips for a free lock | 2 with the `COMMIT`, 3 with `no_wait()` | 1 |
+///
+/// It is there for [`PgConnection`](diesel::pg::Pg) and everything that is a connection as it is; a pooled
+/// connection reaches it through `DerefMut`.
+///
+/// PostgreSQL counts how often a session has taken a lock. One that it holds already is granted again at
+/// once, in any scope, and is free for others when it has ended as often as it was taken.
+pub trait AdvisoryConnection:
+    LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>
+{
+    /// A lock around a transaction of its own: lock and work share one fate.
+    ///
+    /// See [`run`](AdvisoryLock::run) for what happens when, and [`AdvisoryLock`] for the options.
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel::prelude::*;
+    /// use diesel_advisory::AdvisoryConnection;
+    ///
+    /// conn.advisory("billing.close_month").run(|conn| {
+    ///     diesel::sql_query("SELECT 'the books'").execute(conn)
+    /// })?;
+    /// # Ok::<_, diesel::result::Error>(())
+    /// ```
+    fn advisory<'a>(
+        &'a mut self,
+        id: impl Into<LockId<'a>>,
+    ) -> AdvisoryLock<'a, &'a mut Self, OwnTransaction> {
+        AdvisoryLock::new(self, id.into())
+    }
+
+    /// A lock for the transaction that is open already.
+    ///
+    /// See [`acquire`](AdvisoryLock::acquire) for what happens when, and [`AdvisoryLock`] for the options.
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel::prelude::*;
+    /// use diesel_advisory::AdvisoryConnection;
+    ///
+    /// conn.transaction(|conn| {
+    ///     conn.advisory_xact("billing.close_month").acquire()?;
+    ///     diesel::sql_query("SELECT 'the books'").execute(conn)
+    /// })?;
+    /// # Ok::<_, diesel::result::Error>(())
+    /// ```
+    fn advisory_xact<'a>(
+        &'a mut self,
+        id: impl Into<LockId<'a>>,
+    ) -> AdvisoryLock<'a, &'a mut Self, OpenTransaction> {
+        AdvisoryLock::new(self, id.into())
+    }
+
+    /// Whether any session holds the lock in this database, shared or exclusive, this session included.
+    ///
+    /// It does not take the lock, and the answer can be out of date when it arrives: it is for people and
+    /// dashboards. To decide on it, use [`no_wait`](AdvisoryLock::no_wait).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyName`], or [`Error::Database`].
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory::{AdvisoryConnection, Error};
+    /// assert!(!conn.is_advisory_locked("reports.nightly")?);
+    /// # Ok::<_, Error>(())
+    /// ```
+    fn is_advisory_locked<'a>(&mut self, id: impl Into<LockId<'a>>) -> Result<bool, Error> {
+        link::ready(protocol::is_locked(&mut Blocking(self), &id.into()))
+    }
+}
+
+impl<C> AdvisoryConnection for C where
+    C: LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>
+{
+}
+
+/// A blocking connection as a [`Link`]: every future is ready at once.
+#[derive(Debug)]
+pub(crate) struct Blocking<'c, C>(pub(crate) &'c mut C);
+
+impl<C> Link for Blocking<'_, C>
+where
+    C: LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>,
+{
+    fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
+        AnsiTransactionManager::transaction_manager_status_mut(self.0).transaction_depth()
+    }
+
+    fn set_broken(&mut self) {
+        AnsiTransactionManager::transaction_manager_status_mut(self.0).set_in_error();
+    }
+
+    fn batch(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send {
+        ready(self.0.batch_execute(sql))
+    }
+
+    fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send {
+        ready(AnsiTransactionManager::begin_transaction_sql(self.0, sql))
+    }
+
+    fn commit(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
+        ready(AnsiTransactionManager::commit_transaction(self.0))
+    }
+
+    fn rollback(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
+        ready(AnsiTransactionManager::rollback_transaction(self.0))
+    }
+
+    fn rows<T>(&mut self, sql: String) -> impl Future<Output = QueryResult<Vec<T>>> + Send
+    where
+        T: QueryableByName<Pg> + Send + 'static,
+    {
+        ready(sql_query(sql).load(self.0))
+    }
+}
