@@ -2,6 +2,7 @@
 
 use std::future::{Future, ready};
 use std::num::NonZeroU32;
+use std::ops::DerefMut;
 
 use diesel::connection::{AnsiTransactionManager, LoadConnection, TransactionManager};
 use diesel::deserialize::QueryableByName;
@@ -9,6 +10,7 @@ use diesel::pg::Pg;
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 
 use crate::link::{self, Link};
+use crate::session::Session;
 use crate::transaction::OwnTransaction;
 use crate::xact::OpenTransaction;
 use crate::{AdvisoryLock, Error, LockId, protocol};
@@ -17,14 +19,14 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 ///
 /// Which one?
 ///
-/// | | [`advisory`](Self::advisory) | [`advisory_xact`](Self::advisory_xact) |
-/// |---|---|---|
-/// | for | a piece of work with a transaction of its own: the usual case | locking in the middle of a transaction that is open anyway |
-/// | ends with | that transaction | the open transaction |
-/// | savepoint rolled back | frees what was locked since it was set | the same |
-/// | client or server crashes | the transaction is gone, and the lock with it | the same |
-/// | pooler in transaction mode | works | works |
-/// | round trips for a free lock | 2 with the `COMMIT`, 3 with `no_wait()` | 1 |
+/// | | [`advisory`](Self::advisory) | [`advisory_xact`](Self::advisory_xact) | [`advisory_session`](Self::advisory_session) |
+/// |---|---|---|---|
+/// | for | a piece of work with a transaction of its own: the usual case | a step inside a transaction that is open anyway | work that must not sit in one long transaction |
+/// | ends | with that transaction, after the commit | with the open transaction, after the commit | when it is released, or the session ends |
+/// | savepoint rolled back | frees what was locked since it was set | the same | does not matter |
+/// | client or server crashes | work and lock are gone together | the same | the lock is gone; what was committed stays |
+/// | pooler in transaction mode | works | works | does not work: the next statement can run in another session. [`release`](crate::AdvisoryGuard::release) tells, by [`NotHeld`](Error::NotHeld) |
+/// | round trips for a free lock | 2 with the `COMMIT`, 3 with `no_wait()` | 1 | 2 with the release |
 ///
 /// It is there for [`PgConnection`](diesel::pg::Pg) and everything that is a connection as it is; a pooled
 /// connection reaches it through `DerefMut`.
@@ -77,6 +79,32 @@ pub trait AdvisoryConnection:
         AdvisoryLock::new(self, id.into())
     }
 
+    /// A lock for the session: it is held across transactions, until it is released.
+    ///
+    /// It is not taken inside a transaction, because it would be released before the commit, and the next
+    /// holder would see the old rows.
+    ///
+    /// See [`acquire`](AdvisoryLock::acquire) and [`run`](AdvisoryLock::run) for what happens when, and
+    /// [`AdvisoryLock`] for the options.
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel::prelude::*;
+    /// use diesel_advisory::AdvisoryConnection;
+    ///
+    /// conn.advisory_session("reports.nightly").run(|conn| {
+    ///     diesel::sql_query("SELECT 'one part'").execute(conn)?;
+    ///     diesel::sql_query("SELECT 'the next'").execute(conn)
+    /// })?;
+    /// # Ok::<_, diesel::result::Error>(())
+    /// ```
+    fn advisory_session<'a>(
+        &'a mut self,
+        id: impl Into<LockId<'a>>,
+    ) -> AdvisoryLock<'a, &'a mut Self, Session> {
+        AdvisoryLock::new(self, id.into())
+    }
+
     /// Whether any session holds the lock in this database, shared or exclusive, this session included.
     ///
     /// It does not take the lock, and the answer can be out of date when it arrives: it is for people and
@@ -101,6 +129,39 @@ impl<C> AdvisoryConnection for C where
     C: LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>
 {
 }
+
+/// A session lock whose guard owns the connection.
+///
+/// It is there for everything that derefs to a connection: a pooled connection, a `Box`, and a `&mut` too.
+pub trait IntoAdvisorySession: DerefMut<Target: AdvisoryConnection> + Sized {
+    /// Like [`advisory_session`](AdvisoryConnection::advisory_session), with a guard that owns the
+    /// connection: it can be stored, and moved to another thread.
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel::r2d2::{ConnectionManager, Pool};
+    /// use diesel::prelude::*;
+    /// use diesel_advisory::IntoAdvisorySession;
+    ///
+    /// # let url = diesel_advisory_sandbox::database_url();
+    /// let pool = Pool::new(ConnectionManager::<PgConnection>::new(url))?;
+    ///
+    /// let leader = pool.get()?.into_advisory_session("leader").acquire()?;
+    /// std::thread::spawn(move || {
+    ///     // Leads until the guard is dropped.
+    ///     drop(leader);
+    /// });
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    fn into_advisory_session<'a>(
+        self,
+        id: impl Into<LockId<'a>>,
+    ) -> AdvisoryLock<'a, Self, Session> {
+        AdvisoryLock::new(self, id.into())
+    }
+}
+
+impl<D> IntoAdvisorySession for D where D: DerefMut<Target: AdvisoryConnection> {}
 
 /// A blocking connection as a [`Link`]: every future is ready at once.
 #[derive(Debug)]

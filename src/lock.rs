@@ -14,6 +14,7 @@ use crate::wait::Wait;
 /// |---|---|---|
 /// | [`advisory`](crate::AdvisoryConnection::advisory) | the transaction that it opens | [`run`](AdvisoryLock::run), [`try_run`](AdvisoryLock::try_run) |
 /// | [`advisory_xact`](crate::AdvisoryConnection::advisory_xact) | the transaction that is open | [`acquire`](AdvisoryLock::acquire), [`try_acquire`](AdvisoryLock::try_acquire) |
+/// | [`advisory_session`](crate::AdvisoryConnection::advisory_session) | its release | [`run`](AdvisoryLock::run), [`try_run`](AdvisoryLock::try_run), [`acquire`](AdvisoryLock::acquire), [`try_acquire`](AdvisoryLock::try_acquire) |
 ///
 /// Unless told otherwise, the lock is exclusive, and the wait for it is as long as the session's
 /// [`lock_timeout`] lets it: without end, by PostgreSQL's default.

@@ -23,16 +23,16 @@ pub(crate) enum Mode {
 
 /// The locks of a [`Request`] in the order in which they are taken: by key, each once.
 #[derive(Debug)]
-pub(crate) struct LockSet<'r> {
-    pub(crate) locks: Vec<Lock<'r>>,
+pub(crate) struct LockSet<'a> {
+    pub(crate) locks: Vec<Lock<'a>>,
     pub(crate) mode: Mode,
     pub(crate) wait: Wait,
 }
 
 #[derive(Debug)]
-pub(crate) struct Lock<'r> {
+pub(crate) struct Lock<'a> {
     pub(crate) key: LockKey,
-    pub(crate) id: &'r LockId<'r>,
+    pub(crate) id: LockId<'a>,
 }
 
 impl<'a> Request<'a> {
@@ -47,10 +47,10 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// [`Error::EmptyName`] if one of the names is empty.
-    pub(crate) fn lock_set(&self) -> Result<LockSet<'_>, Error> {
+    pub(crate) fn into_lock_set(self) -> Result<LockSet<'a>, Error> {
         let mut locks = self
             .ids
-            .iter()
+            .into_iter()
             .map(|id| id.checked_key().map(|key| Lock { key, id }))
             .collect::<Result<Vec<_>, _>>()?;
         locks.sort_by_key(|lock| lock.key);
@@ -63,6 +63,20 @@ impl<'a> Request<'a> {
     }
 }
 
+impl LockSet<'_> {
+    pub(crate) fn into_owned(self) -> LockSet<'static> {
+        let into_owned = |lock: Lock<'_>| Lock {
+            key: lock.key,
+            id: lock.id.into_owned(),
+        };
+        LockSet {
+            locks: self.locks.into_iter().map(into_owned).collect(),
+            mode: self.mode,
+            wait: self.wait,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Request;
@@ -71,7 +85,7 @@ mod tests {
     fn taken(ids: &[LockId<'static>]) -> Result<Vec<String>, Error> {
         let mut request = Request::new(ids[0].clone());
         request.ids.extend_from_slice(&ids[1..]);
-        let set = request.lock_set()?;
+        let set = request.into_lock_set()?;
         Ok(set.locks.iter().map(|lock| lock.id.to_string()).collect())
     }
 

@@ -166,9 +166,8 @@ async fn begin_isolated<L: Link>(
     };
     abandon_begin(link).await;
     let answer = Answer::of_error(error);
-    // The statement can have been cancelled after the session lock had been granted.
-    if answer.is_err() && link.batch(&sql::release_held(set)).await.is_err() {
-        link.set_broken();
+    if answer.is_err() {
+        release_after_failure(link, set).await;
     }
     answer.map(Attempt::from)
 }
@@ -277,15 +276,90 @@ pub(crate) async fn commit_frame<L: Link>(link: &mut L, frame: Frame) -> Result<
 /// It reports nothing: the error of the work is what the caller wants to see. Where it fails, Diesel's
 /// transaction manager knows, and a pool throws the connection away.
 pub(crate) async fn roll_back_frame<L: Link>(link: &mut L, frame: Frame) {
-    while matches!(link.transaction_depth(), Ok(depth) if depth > frame.depth) {
-        if link.rollback().await.is_err() {
-            return;
-        }
-    }
+    roll_back_to_depth(link, frame.depth).await;
     let _ = match frame.kind {
         FrameKind::Transaction => link.rollback().await,
         FrameKind::Savepoint => link.batch(&roll_back_to(RUN)).await,
     };
+}
+
+/// Takes the locks for the session.
+///
+/// # Errors
+///
+/// [`Error::InTransaction`], or whatever the database fails with. Then nothing is held.
+pub(crate) async fn acquire_for_session<L: Link>(
+    link: &mut L,
+    set: &LockSet<'_>,
+) -> Result<Attempt, Error> {
+    if link.transaction_depth()?.is_some() {
+        return Err(Error::InTransaction);
+    }
+    let answer = if set.wait == Wait::No {
+        link.code(sql::try_session_locks(set))
+            .await
+            .map(Answer::of_code)
+    } else {
+        let wait = sql::wait_block(set, Scope::Session, SnapshotCheck::Off);
+        match link.batch(&format!("{}{wait}", sql::comment(set))).await {
+            Ok(()) => Ok(Answer::Granted),
+            Err(error) => Answer::of_error(error),
+        }
+    };
+    if answer.is_err() {
+        release_after_failure(link, set).await;
+    }
+    Ok(answer.map(Attempt::from)?)
+}
+
+/// Releases what a failed statement may have left: it can have been cancelled after the session lock
+/// had been granted.
+async fn release_after_failure<L: Link>(link: &mut L, set: &LockSet<'_>) {
+    if link.batch(&sql::release_held(set)).await.is_err() {
+        link.set_broken();
+    }
+}
+
+/// Releases the locks of the session, after rolling back a transaction that was left open.
+///
+/// # Errors
+///
+/// - [`Error::NotHeld`] if one of the locks was not held.
+/// - [`Error::InTransaction`] if a transaction was open: committed later, it would have been without the
+///   lock.
+/// - [`Error::Database`] if the statement failed. Then the connection is marked as broken.
+pub(crate) async fn release_for_session<L: Link>(
+    link: &mut L,
+    set: &LockSet<'_>,
+) -> Result<(), Error> {
+    let in_transaction = roll_back_to_depth(link, None).await;
+    match link.code(sql::release(set)).await {
+        Ok(0) if in_transaction => Err(Error::InTransaction),
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::NotHeld),
+        Err(error) => {
+            link.set_broken();
+            Err(error.into())
+        }
+    }
+}
+
+/// Rolls back what is open in Diesel below a depth, and tells whether there was anything.
+async fn roll_back_to_depth<L: Link>(link: &mut L, depth: Option<NonZeroU32>) -> bool {
+    let mut any = false;
+    while matches!(link.transaction_depth(), Ok(present) if present > depth) {
+        any = true;
+        if link.rollback().await.is_err() {
+            break;
+        }
+    }
+    any
+}
+
+/// Whether this session holds all of the locks.
+pub(crate) async fn is_held<L: Link>(link: &mut L, set: &LockSet<'_>) -> Result<bool, Error> {
+    let held = link.code(sql::held_by_this_session(set)).await?;
+    Ok(usize::try_from(held) == Ok(set.locks.len()))
 }
 
 /// Whether anybody holds the lock.

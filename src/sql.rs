@@ -96,12 +96,16 @@ fn try_expression(set: &LockSet<'_>, check: SnapshotCheck) -> String {
             " WHEN pg_catalog.current_setting('transaction_isolation') NOT LIKE 'read %' THEN -1",
         );
     }
-    for (position, lock) in (1..).zip(&set.locks) {
-        let call = call("pg_try_advisory_xact_lock", set.mode, lock.key);
-        let _ = write!(sql, " WHEN NOT {call} THEN {position}");
-    }
+    push_tries(&mut sql, set, "pg_try_advisory_xact_lock");
     sql.push_str(" ELSE 0 END");
     sql
+}
+
+fn push_tries(sql: &mut String, set: &LockSet<'_>, function: &str) {
+    for (position, lock) in (1..).zip(&set.locks) {
+        let call = call(function, set.mode, lock.key);
+        let _ = write!(sql, " WHEN NOT {call} THEN {position}");
+    }
 }
 
 /// A `DO` block that takes all locks, or fails with the mark of an [`Answer`].
@@ -233,18 +237,44 @@ pub(crate) fn session_to_transaction(set: &LockSet<'_>) -> String {
     )
 }
 
+/// `SELECT`s the code of an [`Answer`]: session locks, without waiting.
+///
+/// The same locks are taken for the transaction of this statement first. So if one is missing, those
+/// before it end with the statement.
+pub(crate) fn try_session_locks(set: &LockSet<'_>) -> String {
+    let mut cases = String::new();
+    push_tries(&mut cases, set, "pg_try_advisory_xact_lock");
+    push_tries(&mut cases, set, "pg_try_advisory_lock");
+    format!("{}SELECT CASE{cases} ELSE 0 END AS code", comment(set))
+}
+
+/// Releases session locks, and `SELECT`s how many of them were not held.
+pub(crate) fn release(set: &LockSet<'_>) -> String {
+    let missed = set.locks.iter().map(|lock| {
+        format!(
+            "(NOT {})::int",
+            call("pg_advisory_unlock", set.mode, lock.key)
+        )
+    });
+    format!("SELECT {} AS code", missed.collect::<Vec<_>>().join(" + "))
+}
+
+/// `SELECT`s how many locks of the set this session holds.
+pub(crate) fn held_by_this_session(set: &LockSet<'_>) -> String {
+    let held = set.locks.iter().map(|lock| held_here(set.mode, lock.key));
+    format!(
+        "SELECT count(*)::int AS code FROM pg_catalog.pg_locks WHERE ({})",
+        held.collect::<Vec<_>>().join(") OR (")
+    )
+}
+
 /// Releases the session locks of the set that are held, and is silent about the others.
 pub(crate) fn release_held(set: &LockSet<'_>) -> String {
-    let mode = match set.mode {
-        Mode::Exclusive => "ExclusiveLock",
-        Mode::Share => "ShareLock",
-    };
     let releases = set.locks.iter().map(|lock| {
         format!(
-            "SELECT {} FROM pg_catalog.pg_locks WHERE {} AND pid = pg_catalog.pg_backend_pid() \
-             AND mode = '{mode}'",
+            "SELECT {} FROM pg_catalog.pg_locks WHERE {}",
             call("pg_advisory_unlock", set.mode, lock.key),
-            granted(lock.key),
+            held_here(set.mode, lock.key),
         )
     });
     releases.collect::<Vec<_>>().join("; ")
@@ -272,6 +302,20 @@ pub(crate) fn holders(lock: &Lock<'_>) -> String {
     )
 }
 
+/// The condition on `pg_locks` that this session holds the lock, in whatever scope.
+fn held_here(mode: Mode, key: LockKey) -> String {
+    let mode = match mode {
+        Mode::Exclusive => "ExclusiveLock",
+        Mode::Share => "ShareLock",
+    };
+    format!(
+        "{} AND pid = pg_catalog.pg_backend_pid() AND mode = '{mode}'",
+        granted(key)
+    )
+}
+
+/// The condition on `pg_locks` that somebody holds the lock.
+///
 /// Advisory locks belong to a database; `pg_locks` shows those of the whole cluster.
 fn granted(key: LockKey) -> String {
     let (classid, objid, objsubid) = key.to_pg_locks();

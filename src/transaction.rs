@@ -136,7 +136,7 @@ where
         E: From<Error>,
     {
         let began = Instant::now();
-        let set = self.request.lock_set()?;
+        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(self.conn);
         match ready(protocol::open_frame(&mut conn, &set, self.scope.modes)).map_err(Error::from)? {
             (frame, Attempt::Granted) => OpenFrame::new(conn, frame).run(f),
@@ -175,7 +175,7 @@ where
         F: FnOnce(&mut C) -> Result<T, E>,
         E: From<Error>,
     {
-        let set = self.request.lock_set()?;
+        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(self.conn);
         match ready(protocol::open_frame(&mut conn, &set, self.scope.modes)).map_err(Error::from)? {
             (frame, Attempt::Granted) => OpenFrame::new(conn, frame).run(f).map(Some),

@@ -52,7 +52,7 @@ where
     /// ```
     pub fn acquire(self) -> Result<(), Error> {
         let began = Instant::now();
-        let set = self.request.lock_set()?;
+        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(self.conn);
         match ready(protocol::acquire_in_transaction(&mut conn, &set))? {
             Attempt::Granted => Ok(()),
@@ -87,7 +87,7 @@ where
     /// # Ok::<_, Error>(())
     /// ```
     pub fn try_acquire(self) -> Result<bool, Error> {
-        let set = self.request.lock_set()?;
+        let set = self.request.into_lock_set()?;
         let attempt = ready(protocol::acquire_in_transaction(
             &mut Blocking(self.conn),
             &set,
