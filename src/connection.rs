@@ -121,7 +121,7 @@ pub trait AdvisoryConnection:
     /// # Ok::<_, Error>(())
     /// ```
     fn is_advisory_locked<'a>(&mut self, id: impl Into<LockId<'a>>) -> Result<bool, Error> {
-        link::ready(protocol::is_locked(&mut Blocking(self), &id.into()))
+        link::ready(protocol::is_locked(&mut Blocking(self), id.into()))
     }
 }
 

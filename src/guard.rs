@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::connection::Blocking;
 use crate::link::ready;
-use crate::lock_set::LockSet;
+use crate::lock_set::HeldLocks;
 use crate::{AdvisoryConnection, Error, protocol};
 
 /// A lock, or a set of them, that this session holds. Derefs to the connection.
@@ -26,7 +26,7 @@ where
     D: DerefMut<Target: AdvisoryConnection>,
 {
     conn: D,
-    locks: LockSet<'static>,
+    locks: HeldLocks,
     held: bool,
 }
 
@@ -34,7 +34,7 @@ impl<D> AdvisoryGuard<D>
 where
     D: DerefMut<Target: AdvisoryConnection>,
 {
-    pub(crate) fn new(conn: D, locks: LockSet<'static>) -> Self {
+    pub(crate) fn new(conn: D, locks: HeldLocks) -> Self {
         Self {
             conn,
             locks,

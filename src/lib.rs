@@ -2,6 +2,7 @@
 
 mod connection;
 mod error;
+mod foreign_keys;
 pub mod functions;
 mod guard;
 mod link;

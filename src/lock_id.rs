@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{Error, LockKey};
+use crate::LockKey;
 
 /// Says which advisory lock is meant: a name, a number, a pair of numbers, or a name with a row id.
 ///
@@ -15,7 +15,7 @@ use crate::{Error, LockKey};
 /// | `i64` | [`BigInt`](LockKey::BigInt), unchanged |
 /// | `(i32, i32)` | [`Pair`](LockKey::Pair), unchanged |
 /// | `(&str, D)` with `D: Display` | the name `"{0}:{1}"`: `("invoice", 42)` is the lock `"invoice:42"` |
-/// | [`LockKey`] | that key, for keys that other programs derive |
+/// | [`LockKey`] | that key. For keys that other programs derive, see [its functions](LockKey#implementations) |
 ///
 /// `Display` prints what was written.
 ///
@@ -34,32 +34,61 @@ pub struct LockId<'a>(Repr<'a>);
 enum Repr<'a> {
     Name(Cow<'a, str>),
     Key(LockKey),
+    ServerHash(ServerHash<'a>),
+}
+
+/// Texts that the server hashes to a key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum ServerHash<'a> {
+    /// `hashtext(namespace), hashtext(text)`
+    Pair(Cow<'a, str>, Cow<'a, str>),
+    /// `hashtextextended(text, 0)`
+    Extended(Cow<'a, str>),
 }
 
 impl LockId<'_> {
     /// The key that PostgreSQL sees.
+    ///
+    /// # Panics
+    ///
+    /// If it is a key that only the server can compute: one of [`LockKey::hashtext_pair`] or
+    /// [`LockKey::hashtextextended`].
     #[must_use]
     pub fn key(&self) -> LockKey {
         match &self.0 {
             Repr::Name(name) => LockKey::from_name(name),
             Repr::Key(key) => *key,
+            Repr::ServerHash(_) => panic!("the key of {self} is computed by the server"),
         }
     }
 
     /// The same lock id, no longer borrowed from anything.
     #[must_use]
     pub fn into_owned(self) -> LockId<'static> {
+        fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+            Cow::Owned(text.into_owned())
+        }
         LockId(match self.0 {
-            Repr::Name(name) => Repr::Name(Cow::Owned(name.into_owned())),
+            Repr::Name(name) => Repr::Name(owned(name)),
             Repr::Key(key) => Repr::Key(key),
+            Repr::ServerHash(hash) => Repr::ServerHash(match hash {
+                ServerHash::Pair(namespace, text) => {
+                    ServerHash::Pair(owned(namespace), owned(text))
+                }
+                ServerHash::Extended(text) => ServerHash::Extended(owned(text)),
+            }),
         })
     }
 
-    /// The key, unless the name is empty: an empty name is a forgotten one.
-    pub(crate) fn checked_key(&self) -> Result<LockKey, Error> {
+    /// An empty name is a forgotten one.
+    pub(crate) fn is_empty_name(&self) -> bool {
+        matches!(&self.0, Repr::Name(name) if name.is_empty())
+    }
+
+    pub(crate) fn server_hash(&self) -> Option<&ServerHash<'_>> {
         match &self.0 {
-            Repr::Name(name) if name.is_empty() => Err(Error::EmptyName),
-            _ => Ok(self.key()),
+            Repr::ServerHash(hash) => Some(hash),
+            Repr::Name(_) | Repr::Key(_) => None,
         }
     }
 }
@@ -69,6 +98,10 @@ impl fmt::Display for LockId<'_> {
         match &self.0 {
             Repr::Name(name) => f.write_str(name),
             Repr::Key(key) => key.fmt(f),
+            Repr::ServerHash(ServerHash::Pair(namespace, text)) => {
+                write!(f, "hashtext_pair({namespace}, {text})")
+            }
+            Repr::ServerHash(ServerHash::Extended(text)) => write!(f, "hashtextextended({text})"),
         }
     }
 }
@@ -100,6 +133,12 @@ impl From<String> for LockId<'_> {
 impl<D: fmt::Display> From<(&str, D)> for LockId<'_> {
     fn from((name, row): (&str, D)) -> Self {
         format!("{name}:{row}").into()
+    }
+}
+
+impl<'a> From<ServerHash<'a>> for LockId<'a> {
+    fn from(hash: ServerHash<'a>) -> Self {
+        Self(Repr::ServerHash(hash))
     }
 }
 
@@ -164,9 +203,9 @@ mod tests {
 
     #[test]
     fn only_a_whole_name_can_be_empty() {
-        assert!(LockId::from("").checked_key().is_err());
-        assert!(LockId::from(String::new()).checked_key().is_err());
-        assert!(LockId::from(("", 1)).checked_key().is_ok());
-        assert!(LockId::from(0).checked_key().is_ok());
+        assert!(LockId::from("").is_empty_name());
+        assert!(LockId::from(String::new()).is_empty_name());
+        assert!(!LockId::from(("", 1)).is_empty_name());
+        assert!(!LockId::from(0).is_empty_name());
     }
 }

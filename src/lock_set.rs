@@ -1,7 +1,7 @@
 //! What every builder collects: which locks, in which mode, and how long to wait for them.
 
 use crate::wait::Wait;
-use crate::{Error, LockId, LockKey};
+use crate::{LockId, LockKey};
 
 /// The locks that a user asked for, as written.
 #[derive(Debug, Clone)]
@@ -35,6 +35,13 @@ pub(crate) struct Lock<'a> {
     pub(crate) id: LockId<'a>,
 }
 
+/// What is left of a [`LockSet`] when its locks are held.
+#[derive(Debug)]
+pub(crate) struct HeldLocks {
+    pub(crate) keys: Vec<LockKey>,
+    pub(crate) mode: Mode,
+}
+
 impl<'a> Request<'a> {
     pub(crate) fn new(id: LockId<'a>) -> Self {
         Self {
@@ -44,35 +51,32 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// # Errors
-    ///
-    /// [`Error::EmptyName`] if one of the names is empty.
-    pub(crate) fn into_lock_set(self) -> Result<LockSet<'a>, Error> {
-        let mut locks = self
-            .ids
-            .into_iter()
-            .map(|id| id.checked_key().map(|key| Lock { key, id }))
-            .collect::<Result<Vec<_>, _>>()?;
+    /// The locks in their order. `hashed` are the keys that the server has computed, one for each
+    /// [`ServerHash`](crate::lock_id::ServerHash) of the request.
+    pub(crate) fn into_lock_set(self, mut hashed: impl Iterator<Item = LockKey>) -> LockSet<'a> {
+        let with_key = |id: LockId<'a>| {
+            let key = match id.server_hash() {
+                Some(_) => hashed.next()?,
+                None => id.key(),
+            };
+            Some(Lock { key, id })
+        };
+        let mut locks: Vec<_> = self.ids.into_iter().filter_map(with_key).collect();
         locks.sort_by_key(|lock| lock.key);
         locks.dedup_by_key(|lock| lock.key);
-        Ok(LockSet {
+        LockSet {
             locks,
             mode: self.mode,
             wait: self.wait,
-        })
+        }
     }
 }
 
-impl LockSet<'_> {
-    pub(crate) fn into_owned(self) -> LockSet<'static> {
-        let into_owned = |lock: Lock<'_>| Lock {
-            key: lock.key,
-            id: lock.id.into_owned(),
-        };
-        LockSet {
-            locks: self.locks.into_iter().map(into_owned).collect(),
-            mode: self.mode,
-            wait: self.wait,
+impl From<&LockSet<'_>> for HeldLocks {
+    fn from(set: &LockSet<'_>) -> Self {
+        Self {
+            keys: set.locks.iter().map(|lock| lock.key).collect(),
+            mode: set.mode,
         }
     }
 }
@@ -80,19 +84,19 @@ impl LockSet<'_> {
 #[cfg(test)]
 mod tests {
     use super::Request;
-    use crate::{Error, LockId};
+    use crate::LockId;
 
-    fn taken(ids: &[LockId<'static>]) -> Result<Vec<String>, Error> {
+    fn taken(ids: &[LockId<'static>]) -> Vec<String> {
         let mut request = Request::new(ids[0].clone());
         request.ids.extend_from_slice(&ids[1..]);
-        let set = request.into_lock_set()?;
-        Ok(set.locks.iter().map(|lock| lock.id.to_string()).collect())
+        let set = request.into_lock_set(std::iter::empty());
+        set.locks.iter().map(|lock| lock.id.to_string()).collect()
     }
 
     #[test]
     fn a_set_has_one_order_however_it_was_written() {
-        let one_way = taken(&["b".into(), 7.into(), (1, 2).into(), "a".into()]).unwrap();
-        let other_way = taken(&["a".into(), (1, 2).into(), "b".into(), 7.into()]).unwrap();
+        let one_way = taken(&["b".into(), 7.into(), (1, 2).into(), "a".into()]);
+        let other_way = taken(&["a".into(), (1, 2).into(), "b".into(), 7.into()]);
         assert_eq!(one_way, other_way);
         assert_eq!(one_way.len(), 4);
     }
@@ -101,12 +105,6 @@ mod tests {
     fn a_lock_that_is_named_twice_is_taken_once() {
         let same_key = LockId::from("a").key().into();
         let ids = ["a".into(), "b".into(), "a".into(), same_key];
-        assert_eq!(taken(&ids).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn an_empty_name_anywhere_is_an_error() {
-        let ids = ["a".into(), "".into()];
-        assert!(matches!(taken(&ids), Err(Error::EmptyName)));
+        assert_eq!(taken(&ids).len(), 2);
     }
 }

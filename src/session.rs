@@ -1,12 +1,10 @@
 //! A lock for the session, for work that must not sit in one long transaction.
 
 use std::ops::DerefMut;
-use std::time::Instant;
 
 use crate::connection::Blocking;
 use crate::link::ready;
-use crate::protocol::{self, Attempt};
-use crate::{AdvisoryConnection, AdvisoryGuard, AdvisoryLock, Error};
+use crate::{AdvisoryConnection, AdvisoryGuard, AdvisoryLock, Error, protocol};
 
 /// The scope of [`advisory_session`](AdvisoryConnection::advisory_session): until the lock is released, or
 /// the session ends.
@@ -52,16 +50,10 @@ where
     /// # Ok::<_, Error>(())
     /// ```
     pub fn acquire(mut self) -> Result<AdvisoryGuard<D>, Error> {
-        let began = Instant::now();
-        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(&mut *self.conn);
-        match ready(protocol::acquire_for_session(&mut conn, &set))? {
-            Attempt::Granted => Ok(AdvisoryGuard::new(self.conn, set.into_owned())),
-            Attempt::Missing(index) => {
-                let unavailable = protocol::unavailable(&mut conn, &set, index, began);
-                Err(Error::Unavailable(ready(unavailable)))
-            }
-        }
+        let attempt = ready(protocol::acquire_for_session(&mut conn, self.request))?;
+        let held = ready(attempt.or_unavailable(&mut conn))?;
+        Ok(AdvisoryGuard::new(self.conn, held))
     }
 
     /// Takes the lock for the session, or returns `None` if it is unavailable.
@@ -84,12 +76,10 @@ where
     /// # Ok::<_, Error>(())
     /// ```
     pub fn try_acquire(mut self) -> Result<Option<AdvisoryGuard<D>>, Error> {
-        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(&mut *self.conn);
-        match ready(protocol::acquire_for_session(&mut conn, &set))? {
-            Attempt::Granted => Ok(Some(AdvisoryGuard::new(self.conn, set.into_owned()))),
-            Attempt::Missing(_) => Ok(None),
-        }
+        let attempt = ready(protocol::acquire_for_session(&mut conn, self.request))?;
+        let held = attempt.granted();
+        Ok(held.map(|held| AdvisoryGuard::new(self.conn, held)))
     }
 
     /// Runs the closure while the session holds the lock.

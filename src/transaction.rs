@@ -1,13 +1,11 @@
 //! A lock around a transaction of its own.
 
-use std::time::Instant;
-
 use diesel::connection::{AnsiTransactionManager, LoadConnection};
 use diesel::pg::Pg;
 
 use crate::connection::Blocking;
 use crate::link::ready;
-use crate::protocol::{self, Attempt, Frame};
+use crate::protocol::{self, Frame};
 use crate::transaction_modes::{Isolation, TransactionModes};
 use crate::{AdvisoryLock, Error};
 
@@ -135,16 +133,14 @@ where
         F: FnOnce(&mut C) -> Result<T, E>,
         E: From<Error>,
     {
-        let began = Instant::now();
-        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(self.conn);
-        match ready(protocol::open_frame(&mut conn, &set, self.scope.modes)).map_err(Error::from)? {
-            (frame, Attempt::Granted) => OpenFrame::new(conn, frame).run(f),
-            (_, Attempt::Missing(index)) => {
-                let unavailable = protocol::unavailable(&mut conn, &set, index, began);
-                Err(Error::Unavailable(ready(unavailable)).into())
-            }
-        }
+        let attempt = ready(protocol::open_frame(
+            &mut conn,
+            self.request,
+            self.scope.modes,
+        ))?;
+        let frame = ready(attempt.or_unavailable(&mut conn))?;
+        OpenFrame::new(conn, frame).run(f)
     }
 
     /// Runs the closure in a transaction that holds the lock, or returns `None` without calling it if the
@@ -175,12 +171,16 @@ where
         F: FnOnce(&mut C) -> Result<T, E>,
         E: From<Error>,
     {
-        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(self.conn);
-        match ready(protocol::open_frame(&mut conn, &set, self.scope.modes)).map_err(Error::from)? {
-            (frame, Attempt::Granted) => OpenFrame::new(conn, frame).run(f).map(Some),
-            (_, Attempt::Missing(_)) => Ok(None),
-        }
+        let attempt = ready(protocol::open_frame(
+            &mut conn,
+            self.request,
+            self.scope.modes,
+        ))?;
+        let frame = attempt.granted();
+        frame
+            .map(|frame| OpenFrame::new(conn, frame).run(f))
+            .transpose()
     }
 }
 

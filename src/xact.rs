@@ -1,14 +1,11 @@
 //! A lock for the transaction that is open.
 
-use std::time::Instant;
-
 use diesel::connection::{AnsiTransactionManager, LoadConnection};
 use diesel::pg::Pg;
 
 use crate::connection::Blocking;
 use crate::link::ready;
-use crate::protocol::{self, Attempt};
-use crate::{AdvisoryLock, Error};
+use crate::{AdvisoryLock, Error, protocol};
 
 /// The scope of [`advisory_xact`](crate::AdvisoryConnection::advisory_xact): the transaction that is
 /// open already.
@@ -51,16 +48,9 @@ where
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
     pub fn acquire(self) -> Result<(), Error> {
-        let began = Instant::now();
-        let set = self.request.into_lock_set()?;
         let mut conn = Blocking(self.conn);
-        match ready(protocol::acquire_in_transaction(&mut conn, &set))? {
-            Attempt::Granted => Ok(()),
-            Attempt::Missing(index) => {
-                let unavailable = protocol::unavailable(&mut conn, &set, index, began);
-                Err(Error::Unavailable(ready(unavailable)))
-            }
-        }
+        let attempt = ready(protocol::acquire_in_transaction(&mut conn, self.request))?;
+        ready(attempt.or_unavailable(&mut conn))
     }
 
     /// Takes the lock until the transaction ends, or returns `false` if it is unavailable.
@@ -87,11 +77,8 @@ where
     /// # Ok::<_, Error>(())
     /// ```
     pub fn try_acquire(self) -> Result<bool, Error> {
-        let set = self.request.into_lock_set()?;
-        let attempt = ready(protocol::acquire_in_transaction(
-            &mut Blocking(self.conn),
-            &set,
-        ))?;
-        Ok(attempt == Attempt::Granted)
+        let mut conn = Blocking(self.conn);
+        let attempt = ready(protocol::acquire_in_transaction(&mut conn, self.request))?;
+        Ok(attempt.granted().is_some())
     }
 }
