@@ -1,0 +1,73 @@
+use std::env;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::folder::Folder;
+
+/// The shell that runs the server, and removes it when our end of its pipe closes.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    shell: Child,
+    /// `None` only while it is dropped.
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Supervisor {
+    pub(crate) fn spawn(programs: &Path, folder: &Folder) -> io::Result<Self> {
+        const SCRIPT: &str = "supervisor.sh";
+
+        folder.write(SCRIPT, include_str!("supervisor.sh"))?;
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg(folder.path.join(SCRIPT))
+            .args([programs, &folder.path])
+            // The server's user need not be able to read the present one.
+            .current_dir("/")
+            // It has to outlive an interrupt from the keyboard, which goes to our whole group.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // With ours it would keep whoever reads our output waiting after our end.
+            .stderr(Stdio::null())
+            // Without it, initdb looks through all time zones.
+            .env("TZ", "UTC");
+        // Defaults of the server's own settings come from these.
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"PG") {
+                command.env_remove(name);
+            }
+        }
+        if let Some(user) = folder.server_user {
+            command.uid(user.uid).gid(user.gid);
+        }
+
+        let mut shell = command.spawn()?;
+        let orders = shell.stdin.take();
+        let answers = shell.stdout.take().map(BufReader::new);
+        let answers = answers.ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Self {
+            shell,
+            orders,
+            answers,
+        })
+    }
+
+    /// Whether the order was carried out. Returns when it was.
+    pub(crate) fn order(&mut self, order: &str) -> io::Result<bool> {
+        let orders = self.orders.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        writeln!(orders, "{order}")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer.trim_end() == "done")
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.orders = None;
+        let _ = self.shell.wait();
+    }
+}
