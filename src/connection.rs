@@ -171,6 +171,8 @@ impl<C> Link for Blocking<'_, C>
 where
     C: LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>,
 {
+    const PREPARES_QUERIES: bool = false;
+
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
         AnsiTransactionManager::transaction_manager_status_mut(self.0).transaction_depth()
     }

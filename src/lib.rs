@@ -1,5 +1,7 @@
 //! PostgreSQL advisory locks for Diesel.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod connection;
 mod error;
 mod foreign_keys;
@@ -19,6 +21,10 @@ mod unavailable;
 mod wait;
 mod xact;
 
+#[cfg(feature = "async")]
+pub use self::asynchronous::{
+    Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc, IntoAsyncAdvisorySession,
+};
 pub use self::connection::{AdvisoryConnection, IntoAdvisorySession};
 pub use self::error::Error;
 pub use self::guard::AdvisoryGuard;

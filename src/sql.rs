@@ -251,11 +251,30 @@ pub(crate) fn try_session_locks(set: &LockSet<'_>) -> String {
 
 /// Releases session locks, and `SELECT`s how many of them were not held.
 pub(crate) fn release(held: &HeldLocks) -> String {
+    format!("SELECT {} AS code", release_expression(held))
+}
+
+/// A `DO` block that releases session locks, and raises how many of them were not held, if any.
+pub(crate) fn release_block(held: &HeldLocks) -> String {
+    let mut sql = format!(
+        "DO $$DECLARE missing int := {}; BEGIN ",
+        release_expression(held)
+    );
+    push_raise(
+        &mut sql,
+        "missing > 0",
+        "advisory lock was not held when it was released",
+    );
+    sql.push_str("END$$");
+    sql
+}
+
+fn release_expression(held: &HeldLocks) -> String {
     let missed = held
         .keys
         .iter()
         .map(|key| format!("(NOT {})::int", call("pg_advisory_unlock", held.mode, *key)));
-    format!("SELECT {} AS code", missed.collect::<Vec<_>>().join(" + "))
+    missed.collect::<Vec<_>>().join(" + ")
 }
 
 /// `SELECT`s how many locks of the set this session holds.

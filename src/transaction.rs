@@ -12,7 +12,7 @@ use crate::{AdvisoryLock, Error};
 /// The scope of [`advisory`](crate::AdvisoryConnection::advisory): a transaction that `run` opens.
 #[derive(Debug, Default)]
 pub struct OwnTransaction {
-    modes: TransactionModes,
+    pub(crate) modes: TransactionModes,
 }
 
 /// The characteristics of the transaction, as in Diesel's

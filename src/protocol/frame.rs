@@ -7,13 +7,14 @@ use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 
 use super::session::release_after_failure;
-use super::{Attempt, lock_set, roll_back_to, roll_back_to_depth, wait_in_savepoint};
+use super::{
+    Attempt, asks_with_query, lock_set, roll_back_to, roll_back_to_depth, wait_in_savepoint,
+};
 use crate::Error;
 use crate::link::Link;
 use crate::lock_set::{LockSet, Request};
 use crate::sql::{self, Answer, Scope, SnapshotCheck};
 use crate::transaction_modes::{Isolation, TransactionModes};
-use crate::wait::Wait;
 
 /// Encloses a `run` inside an open transaction.
 const RUN: &str = "diesel_advisory_run";
@@ -78,7 +79,7 @@ async fn begin<L: Link>(
         Some(Isolation::ReadCommitted) => SnapshotCheck::Off,
         None => SnapshotCheck::On,
     };
-    let answer = if set.wait == Wait::No {
+    let answer = if asks_with_query::<L>(set) {
         begin_and_try(link, set, modes, check).await?
     } else {
         begin_and_wait(link, set, modes, check).await?
@@ -168,7 +169,7 @@ async fn abandon_begin<L: Link>(link: &mut L) {
 
 /// Sets a savepoint that holds the locks.
 async fn open_savepoint<L: Link>(link: &mut L, set: &LockSet<'_>) -> QueryResult<Answer> {
-    let (answer, undo) = if set.wait == Wait::No {
+    let (answer, undo) = if asks_with_query::<L>(set) {
         link.batch(&format!("SAVEPOINT {RUN}")).await?;
         let code = link.code(sql::try_locks(set, SnapshotCheck::Off)).await;
         (code.map(Answer::of_code), roll_back_to(RUN))

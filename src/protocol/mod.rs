@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::lock_set::{Lock, LockSet, Request};
 use crate::sql::{self, Answer, Scope, SnapshotCheck};
 use crate::unavailable::HolderRow;
+use crate::wait::Wait;
 use crate::{Error, Holder, LockId, LockKey, Unavailable};
 
 /// Encloses what is done inside a transaction of the user's and may have to be undone.
@@ -95,6 +96,12 @@ async fn lock_set<'a, L: Link>(link: &mut L, request: Request<'a>) -> Result<Loc
         hashed = link.rows::<sql::HashRow>(sql).await?;
     }
     Ok(request.into_lock_set(hashed.into_iter().map(LockKey::from)))
+}
+
+/// Whether to ask for free locks with a query. It leaves no error in the server's log when one of them is
+/// not free; a batch can only tell by an error.
+fn asks_with_query<L: Link>(set: &LockSet<'_>) -> bool {
+    set.wait == Wait::No && !L::PREPARES_QUERIES
 }
 
 /// Looks for the holders of a lock, without harm to the transaction that is open if it fails.

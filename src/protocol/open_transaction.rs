@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Attempt, STEP, lock_set, roll_back_to, wait_in_savepoint};
+use super::{Attempt, STEP, asks_with_query, lock_set, roll_back_to, wait_in_savepoint};
 use crate::Error;
 use crate::link::Link;
 use crate::lock_set::Request;
 use crate::sql::{self, Answer, SnapshotCheck};
-use crate::wait::Wait;
 
 /// Takes the locks inside the transaction that is open.
 ///
@@ -25,7 +24,7 @@ pub(crate) async fn acquire_in_transaction<'a, L: Link>(
     }
     let set = lock_set(link, request).await?;
     // Of several locks, those before the missing one would stay held.
-    let answer = if set.wait == Wait::No && set.locks.len() == 1 {
+    let answer = if asks_with_query::<L>(&set) && set.locks.len() == 1 {
         Answer::of_code(link.code(sql::try_locks(&set, SnapshotCheck::Off)).await?)
     } else {
         let answer = wait_in_savepoint(link, &set, "", STEP).await?;

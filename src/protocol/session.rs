@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Attempt, lock_set, roll_back_to_depth};
+use super::{Attempt, asks_with_query, lock_set, roll_back_to_depth};
 use crate::Error;
 use crate::link::Link;
 use crate::lock_set::{HeldLocks, LockSet, Request};
 use crate::sql::{self, Answer, Scope, SnapshotCheck};
-use crate::wait::Wait;
 
 /// Takes the locks for the session.
 ///
@@ -23,7 +22,7 @@ pub(crate) async fn acquire_for_session<'a, L: Link>(
         return Err(Error::InTransaction);
     }
     let set = lock_set(link, request).await?;
-    let answer = if set.wait == Wait::No {
+    let answer = if asks_with_query::<L>(&set) {
         let code = link.code(sql::try_session_locks(&set)).await;
         code.map(Answer::of_code)
     } else {
@@ -63,10 +62,18 @@ pub(crate) async fn release_for_session<L: Link>(
     locks: &HeldLocks,
 ) -> Result<(), Error> {
     let in_transaction = roll_back_to_depth(link, None).await;
-    match link.code(sql::release(locks)).await {
-        Ok(0) if in_transaction => Err(Error::InTransaction),
-        Ok(0) => Ok(()),
-        Ok(_) => Err(Error::NotHeld),
+    let answer = if L::PREPARES_QUERIES {
+        match link.batch(&sql::release_block(locks)).await {
+            Ok(()) => Ok(Answer::Granted),
+            Err(error) => Answer::of_error(error),
+        }
+    } else {
+        link.code(sql::release(locks)).await.map(Answer::of_code)
+    };
+    match answer {
+        Ok(Answer::Granted) if in_transaction => Err(Error::InTransaction),
+        Ok(Answer::Granted) => Ok(()),
+        Ok(Answer::Missing(_) | Answer::SnapshotTooOld) => Err(Error::NotHeld),
         Err(error) => {
             link.set_broken();
             Err(error.into())

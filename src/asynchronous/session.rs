@@ -1,0 +1,117 @@
+//! A lock for the session, asynchronously.
+
+use std::future::Future;
+use std::ops::DerefMut;
+
+use super::connection::AsyncLink;
+use super::{Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc};
+use crate::session::Session;
+use crate::{AdvisoryLock, Error, protocol};
+
+impl<C, D> AdvisoryLock<'_, Async<D>, Session>
+where
+    C: AsyncAdvisoryConnection,
+    D: DerefMut<Target = C> + Send,
+{
+    /// Takes the lock for the session, and returns the guard that holds it.
+    ///
+    /// This is one round trip, and [`release`](AsyncAdvisoryGuard::release) another one.
+    ///
+    /// # Errors
+    ///
+    /// After any of these the session holds nothing:
+    ///
+    /// - [`Error::Unavailable`] if the wait ended without the lock;
+    /// - [`Error::InTransaction`] inside an open transaction, and [`Error::EmptyName`], before anything is
+    ///   sent;
+    /// - [`Error::Database`] if the statement failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, a pool closes the connection, and the lock ends if it had just been
+    /// granted. See [`AsyncAdvisoryConnection`].
+    pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
+        async move {
+            let mut link = AsyncLink(&mut *self.conn.0);
+            let attempt = protocol::acquire_for_session(&mut link, self.request).await?;
+            let held = attempt.or_unavailable(&mut link).await?;
+            Ok(AsyncAdvisoryGuard::new(self.conn.0, held))
+        }
+    }
+
+    /// Takes the lock for the session, or returns `None` if it is unavailable.
+    ///
+    /// Otherwise the same as [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire), without [`Error::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub fn try_acquire(
+        mut self,
+    ) -> impl Future<Output = Result<Option<AsyncAdvisoryGuard<D>>, Error>> + Send {
+        async move {
+            let mut link = AsyncLink(&mut *self.conn.0);
+            let attempt = protocol::acquire_for_session(&mut link, self.request).await?;
+            let held = attempt.granted();
+            Ok(held.map(|held| AsyncAdvisoryGuard::new(self.conn.0, held)))
+        }
+    }
+
+    /// Runs the async closure while the session holds the lock.
+    ///
+    /// No transaction is opened: every statement of the closure commits on its own, or in transactions
+    /// that the closure opens.
+    ///
+    /// # Errors
+    ///
+    /// The closure's own error comes first: a failing release does not hide it. Then those of
+    /// [`acquire`](Self::acquire), before the closure has run, and those of
+    /// [`release`](AsyncAdvisoryGuard::release), after it has.
+    ///
+    /// # Panics
+    ///
+    /// If the closure panics, the guard is dropped: see [`AsyncAdvisoryGuard`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, a pool closes the connection, and the lock ends. See
+    /// [`AsyncAdvisoryConnection`].
+    pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
+    where
+        F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        async move { self.acquire().await?.run(f).await }
+    }
+
+    /// Runs the async closure while the session holds the lock, or returns `None` without calling it if the
+    /// lock is unavailable.
+    ///
+    /// Otherwise the same as [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), without [`Error::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`run`](Self::run).
+    pub fn try_run<T, E, F>(self, f: F) -> impl Future<Output = Result<Option<T>, E>> + Send
+    where
+        F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        async move {
+            match self.try_acquire().await? {
+                Some(held) => held.run(f).await.map(Some),
+                None => Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A lock around a transaction of its own, asynchronously.
+
+use std::future::Future;
+
+use super::connection::AsyncLink;
+use super::{Async, AsyncAdvisoryConnection, AsyncFunc};
+use crate::protocol::{self, Frame};
+use crate::transaction::OwnTransaction;
+use crate::{AdvisoryLock, Error};
+
+impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTransaction> {
+    /// Runs the async closure in a transaction that holds the lock.
+    ///
+    /// Order of events, nesting and errors are those of the blocking `run`.
+    ///
+    /// # Errors
+    ///
+    /// The closure's own error comes first: a failing rollback does not hide it. Then:
+    ///
+    /// - [`Error::Unavailable`] if the wait ended without the lock;
+    /// - [`Error::EmptyName`], before anything is sent;
+    /// - [`Error::Database`] if the lock, the `BEGIN` or the `COMMIT` failed.
+    ///
+    /// # Panics
+    ///
+    /// If the closure panics, the transaction is left open, since there is nothing to await while
+    /// unwinding. A pool closes the connection, and with it ends the lock.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, a pool closes the connection: the transaction is rolled back, and the lock
+    /// ends. See [`AsyncAdvisoryConnection`].
+    pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
+    where
+        F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        async move {
+            let mut link = AsyncLink(self.conn.0);
+            let attempt = protocol::open_frame(&mut link, self.request, self.scope.modes).await?;
+            let frame = attempt.or_unavailable(&mut link).await?;
+            run_in_frame(&mut link, frame, f).await
+        }
+    }
+
+    /// Runs the async closure in a transaction that holds the lock, or returns `None` without calling it if
+    /// the lock is unavailable.
+    ///
+    /// Otherwise the same as [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), without [`Error::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`run`](Self::run).
+    pub fn try_run<T, E, F>(self, f: F) -> impl Future<Output = Result<Option<T>, E>> + Send
+    where
+        F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        async move {
+            let mut link = AsyncLink(self.conn.0);
+            let attempt = protocol::open_frame(&mut link, self.request, self.scope.modes).await?;
+            match attempt.granted() {
+                Some(frame) => run_in_frame(&mut link, frame, f).await.map(Some),
+                None => Ok(None),
+            }
+        }
+    }
+}
+
+async fn run_in_frame<C, T, E, F>(link: &mut AsyncLink<'_, C>, frame: Frame, f: F) -> Result<T, E>
+where
+    C: AsyncAdvisoryConnection,
+    F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
+    E: From<Error>,
+{
+    match f(link.0).await {
+        Ok(value) => {
+            let committed = protocol::commit_frame(link, frame).await;
+            committed.map_err(Error::from)?;
+            Ok(value)
+        }
+        Err(error) => {
+            protocol::roll_back_frame(link, frame).await;
+            Err(error)
+        }
+    }
+}
