@@ -51,7 +51,7 @@ impl<'a, C, S> AdvisoryLock<'a, C, S> {
     ///     // Another reader is let in, a writer is not.
     ///     assert!(other.advisory("price list").shared().try_run(|_| Ok::<_, Error>(()))?.is_some());
     ///     assert!(other.advisory("price list").no_wait().try_run(|_| Ok::<_, Error>(()))?.is_none());
-    ///     Ok(())
+    ///     Ok::<_, Error>(())
     /// })
     /// # ?; Ok::<_, Error>(())
     /// ```

@@ -24,6 +24,7 @@
 //! wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
 //! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- psql`.
 
+mod doctest;
 mod error;
 mod folder;
 mod frontend;

@@ -1,0 +1,34 @@
+//! What the doctests of `diesel-advisory` begin with.
+
+/// Declares connections, each as a `&mut PgConnection`.
+///
+/// Begin with the hidden line `# diesel_advisory_sandbox::doctest!(conn, other);`.
+#[macro_export]
+macro_rules! doctest {
+    ($($conn:ident),+) => {
+        let url = $crate::database_url();
+        $(
+            let $conn: &mut ::diesel::PgConnection =
+                &mut ::diesel::Connection::establish(&url).unwrap();
+        )+
+    };
+}
+
+/// Runs async code with a `&mut AsyncPgConnection`.
+#[macro_export]
+macro_rules! async_doctest {
+    ($conn:ident, { $($body:tt)* }) => {
+        async fn doctest(
+            $conn: &mut ::diesel_async::AsyncPgConnection,
+        ) -> ::std::result::Result<(), ::std::boxed::Box<dyn ::std::error::Error>> {
+            $($body)*
+            Ok(())
+        }
+        let runtime = ::tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let url = $crate::database_url();
+            let mut conn = ::diesel_async::AsyncConnection::establish(&url).await.unwrap();
+            doctest(&mut conn).await.unwrap();
+        });
+    };
+}
