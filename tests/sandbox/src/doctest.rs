@@ -27,7 +27,9 @@ macro_rules! async_doctest {
         let runtime = ::tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let url = $crate::database_url();
-            let mut conn = ::diesel_async::AsyncConnection::establish(&url).await.unwrap();
+            type Conn = ::diesel_async::AsyncPgConnection;
+            let establish = <Conn as ::diesel_async::AsyncConnection>::establish(&url);
+            let mut conn = establish.await.unwrap();
             doctest(&mut conn).await.unwrap();
         });
     };
