@@ -64,6 +64,7 @@ impl LockKey {
     ///
     /// [`pg_locks`]: https://www.postgresql.org/docs/current/view-pg-locks.html
     #[must_use]
+    #[expect(clippy::many_single_char_names, reason = "they are bytes")]
     pub const fn to_pg_locks(self) -> (u32, u32, i16) {
         match self {
             Self::BigInt(key) => {
@@ -96,6 +97,7 @@ impl LockKey {
     ///
     /// [`pg_locks`]: https://www.postgresql.org/docs/current/view-pg-locks.html
     #[must_use]
+    #[expect(clippy::many_single_char_names, reason = "they are bytes")]
     pub const fn from_pg_locks(classid: u32, objid: u32, objsubid: i16) -> Option<Self> {
         match objsubid {
             BIGINT_OBJSUBID => {

@@ -3,6 +3,8 @@
 //! Only sending and receiving is written here: everything else is the [protocol](crate::protocol) that
 //! blocking connections run as well.
 
+#![expect(clippy::manual_async_fn, reason = "`Send` is part of the signatures")]
+
 mod connection;
 mod guard;
 mod session;
