@@ -28,11 +28,11 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 /// | pooler in transaction mode | works | works | does not work: the next statement can run in another session. [`release`](crate::AdvisoryGuard::release) tells, by [`NotHeld`](Error::NotHeld) |
 /// | round trips for a free lock | 2 with the `COMMIT`, 3 with `no_wait()` | 1 | 2 with the release |
 ///
-/// It is there for [`PgConnection`](diesel::pg::Pg) and everything that is a connection as it is; a pooled
-/// connection reaches it through `DerefMut`.
+/// It is there for [`PgConnection`](diesel::pg::Pg) and everything that is a connection as it is; a
+/// pooled connection reaches it through `DerefMut`.
 ///
-/// PostgreSQL counts how often a session has taken a lock. One that it holds already is granted again at
-/// once, in any scope, and is free for others when it has ended as often as it was taken.
+/// PostgreSQL counts how often a session has taken a lock. One that it holds already is granted
+/// again at once, in any scope, and is free for others when it has ended as often as it was taken.
 pub trait AdvisoryConnection:
     LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>
 {
@@ -59,7 +59,8 @@ pub trait AdvisoryConnection:
 
     /// A lock for the transaction that is open already.
     ///
-    /// See [`acquire`](AdvisoryLock::acquire) for what happens when, and [`AdvisoryLock`] for the options.
+    /// See [`acquire`](AdvisoryLock::acquire) for what happens when, and [`AdvisoryLock`] for the
+    /// options.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -81,11 +82,11 @@ pub trait AdvisoryConnection:
 
     /// A lock for the session: it is held across transactions, until it is released.
     ///
-    /// It is not taken inside a transaction, because it would be released before the commit, and the next
-    /// holder would see the old rows.
+    /// It is not taken inside a transaction, because it would be released before the commit, and
+    /// the next holder would see the old rows.
     ///
-    /// See [`acquire`](AdvisoryLock::acquire) and [`run`](AdvisoryLock::run) for what happens when, and
-    /// [`AdvisoryLock`] for the options.
+    /// See [`acquire`](AdvisoryLock::acquire) and [`run`](AdvisoryLock::run) for what happens when,
+    /// and [`AdvisoryLock`] for the options.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -105,10 +106,11 @@ pub trait AdvisoryConnection:
         AdvisoryLock::new(self, id.into())
     }
 
-    /// Whether any session holds the lock in this database, shared or exclusive, this session included.
+    /// Whether any session holds the lock in this database, shared or exclusive, this session
+    /// included.
     ///
-    /// It does not take the lock, and the answer can be out of date when it arrives: it is for people and
-    /// dashboards. To decide on it, use [`no_wait`](AdvisoryLock::no_wait).
+    /// It does not take the lock, and the answer can be out of date when it arrives: it is for
+    /// people and dashboards. To decide on it, use [`no_wait`](AdvisoryLock::no_wait).
     ///
     /// # Errors
     ///
@@ -132,7 +134,8 @@ impl<C> AdvisoryConnection for C where
 
 /// A session lock whose guard owns the connection.
 ///
-/// It is there for everything that derefs to a connection: a pooled connection, a `Box`, and a `&mut` too.
+/// It is there for everything that derefs to a connection: a pooled connection, a `Box`, and a
+/// `&mut` too.
 pub trait IntoAdvisorySession: DerefMut<Target: AdvisoryConnection> + Sized {
     /// Like [`advisory_session`](AdvisoryConnection::advisory_session), with a guard that owns the
     /// connection: it can be stored, and moved to another thread.

@@ -11,9 +11,9 @@ use crate::Unavailable;
 ///
 /// [`run`](crate::AdvisoryLock::run) wants `E: From<diesel_advisory::Error>`. That holds for
 /// `anyhow::Error` and for `Box<dyn std::error::Error + Send + Sync>`, for an enum with a
-/// `#[from] diesel_advisory::Error` variant, and for [`diesel::result::Error`] too, so that a closure
-/// which returns plain Diesel errors works as it is. [`Error::find_in`] gets this error back out of
-/// any of these.
+/// `#[from] diesel_advisory::Error` variant, and for [`diesel::result::Error`] too, so that a
+/// closure which returns plain Diesel errors works as it is. [`Error::find_in`] gets this error
+/// back out of any of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -71,9 +71,9 @@ impl Error {
     /// Finds this crate's error in an error of any type, by walking its chain of
     /// [`source`](StdError::source)s.
     ///
-    /// It goes through [`diesel::result::Error`] as well. What it cannot see is a variant of your own
-    /// that is `#[error(transparent)]` over `diesel_advisory::Error`, because that leaves this error
-    /// out of the chain: match on your variant there.
+    /// It goes through [`diesel::result::Error`] as well. What it cannot see is a variant of your
+    /// own that is `#[error(transparent)]` over `diesel_advisory::Error`, because that leaves
+    /// this error out of the chain: match on your variant there.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);

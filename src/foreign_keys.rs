@@ -6,11 +6,11 @@ use crate::lock_id::ServerHash;
 use crate::{LockId, LockKey};
 
 impl LockKey {
-    /// The key of a lock that [django-pglock] knows by this name: the first 8 bytes of `sha256(name)`, as
-    /// a little-endian signed number.
+    /// The key of a lock that [django-pglock] knows by this name: the first 8 bytes of
+    /// `sha256(name)`, as a little-endian signed number.
     ///
-    /// A Rust service and a Django one exclude each other with it. It is the key of `pglock.advisory`
-    /// with a string; where the Python code has a number, use that number.
+    /// A Rust service and a Django one exclude each other with it. It is the key of
+    /// `pglock.advisory` with a string; where the Python code has a number, use that number.
     ///
     /// ```
     /// use diesel_advisory::LockKey;
@@ -34,8 +34,9 @@ impl LockKey {
 
     /// The lock `pg_advisory_lock(hashtext(namespace), hashtext(text))`.
     ///
-    /// PostgreSQL does not document `hashtext`, and it hashes the text in the encoding of the database. So
-    /// the server does the hashing: taking this lock costs one round trip more, before all others.
+    /// PostgreSQL does not document `hashtext`, and it hashes the text in the encoding of the
+    /// database. So the server does the hashing: taking this lock costs one round trip more,
+    /// before all others.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn, other);
@@ -58,7 +59,8 @@ impl LockKey {
 
     /// The lock `pg_advisory_lock(hashtextextended(text, 0))`.
     ///
-    /// As with [`hashtext_pair`](Self::hashtext_pair), the server does the hashing, in one round trip more.
+    /// As with [`hashtext_pair`](Self::hashtext_pair), the server does the hashing, in one round
+    /// trip more.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn, other);

@@ -1,9 +1,10 @@
 //! The advisory lock functions of PostgreSQL, for use in queries of your own.
 //!
-//! They are the bare functions, with all that comes with them: nobody restores a timeout, a session lock
-//! stays until it is released, a transaction lock taken in autocommit is gone at once, and a `LIMIT` or a
-//! sort does not keep PostgreSQL from locking rows that it then drops. What each of them does is told in
-//! [Advisory Lock Functions]; [`AdvisoryConnection`](crate::AdvisoryConnection) is the safe way.
+//! They are the bare functions, with all that comes with them: nobody restores a timeout, a session
+//! lock stays until it is released, a transaction lock taken in autocommit is gone at once, and a
+//! `LIMIT` or a sort does not keep PostgreSQL from locking rows that it then drops. What each of
+//! them does is told in [Advisory Lock Functions];
+//! [`AdvisoryConnection`](crate::AdvisoryConnection) is the safe way.
 //!
 //! The functions that take two `int`s have `_pair` at the end of their names here.
 //!

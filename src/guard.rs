@@ -15,9 +15,10 @@ use crate::{AdvisoryConnection, Error, protocol};
 ///
 /// # Drop
 ///
-/// Dropping the guard releases the lock as well as it can: a transaction that was left open is rolled
-/// back first, and if the release fails, the connection is marked as broken, so that a pool closes it,
-/// which ends the lock. What it cannot do is tell you: use [`release`](Self::release) for that.
+/// Dropping the guard releases the lock as well as it can: a transaction that was left open is
+/// rolled back first, and if the release fails, the connection is marked as broken, so that a pool
+/// closes it, which ends the lock. What it cannot do is tell you: use [`release`](Self::release)
+/// for that.
 ///
 /// A guard that is forgotten ([`std::mem::forget`]) releases nothing.
 #[must_use = "the lock is released as soon as the guard is dropped"]
@@ -48,12 +49,12 @@ where
     ///
     /// # Errors
     ///
-    /// - [`Error::NotHeld`] if there was nothing to release. Somebody else may have had the lock in the
-    ///   meantime.
-    /// - [`Error::InTransaction`] if a transaction was open. It has been rolled back, as it would have been
-    ///   committed without the lock, and the lock has been released.
-    /// - [`Error::Database`] if the statement failed or the connection is lost. The connection is marked as
-    ///   broken, so that a pool closes it.
+    /// - [`Error::NotHeld`] if there was nothing to release. Somebody else may have had the lock in
+    ///   the meantime.
+    /// - [`Error::InTransaction`] if a transaction was open. It has been rolled back, as it would
+    ///   have been committed without the lock, and the lock has been released.
+    /// - [`Error::Database`] if the statement failed or the connection is lost. The connection is
+    ///   marked as broken, so that a pool closes it.
     pub fn release(mut self) -> Result<(), Error> {
         self.held = false;
         ready(protocol::release_for_session(
@@ -64,8 +65,8 @@ where
 
     /// Asks the server whether this session still holds the lock.
     ///
-    /// It does, unless the session was replaced, which a connection pooler in transaction mode does, or
-    /// the lock was released in some other way.
+    /// It does, unless the session was replaced, which a connection pooler in transaction mode
+    /// does, or the lock was released in some other way.
     ///
     /// # Errors
     ///

@@ -14,8 +14,9 @@ use diesel::{QueryResult, sql_types};
 /// They are written once, as `async fn`s over this trait. A blocking connection implements it with
 /// futures that are ready at once, and [`ready`] runs the protocol to its end.
 pub(crate) trait Link: Send {
-    /// Whether a query costs one round trip more than a batch, to be prepared. Then the protocols use
-    /// batches where round trips count, and have the server raise what they would have selected.
+    /// Whether a query costs one round trip more than a batch, to be prepared. Then the protocols
+    /// use batches where round trips count, and have the server raise what they would have
+    /// selected.
     const PREPARES_QUERIES: bool;
 
     /// How many transactions and savepoints Diesel has open. An error if it has lost track of them.

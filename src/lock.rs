@@ -62,14 +62,16 @@ impl<'a, C, S> AdvisoryLock<'a, C, S> {
 
     /// Waits for the lock no longer than `timeout`; `None` waits without end.
     ///
-    /// Whatever the session's `lock_timeout` is, it does not count for this lock, and it is the same as
-    /// before when the lock has been taken or the wait has ended. Row locks that are waited for after
-    /// that are not under this timeout. Of several locks, all have to be there within it.
+    /// Whatever the session's `lock_timeout` is, it does not count for this lock, and it is the
+    /// same as before when the lock has been taken or the wait has ended. Row locks that are
+    /// waited for after that are not under this timeout. Of several locks, all have to be there
+    /// within it.
     ///
     /// Default: the session's `lock_timeout`.
     ///
-    /// PostgreSQL counts whole milliseconds in 32 bits, so a timeout is rounded up to the next one, and
-    /// one of more than some 24 days is no limit. Zero is the same as [`no_wait`](Self::no_wait).
+    /// PostgreSQL counts whole milliseconds in 32 bits, so a timeout is rounded up to the next one,
+    /// and one of more than some 24 days is no limit. Zero is the same as
+    /// [`no_wait`](Self::no_wait).
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -104,8 +106,8 @@ impl<'a, C, S> AdvisoryLock<'a, C, S> {
 
     /// Adds a lock: all of them are taken, or none.
     ///
-    /// Sets are always taken in the same order, whatever the order in which they were written, so that
-    /// two of them cannot deadlock. A lock that is named twice is taken once.
+    /// Sets are always taken in the same order, whatever the order in which they were written, so
+    /// that two of them cannot deadlock. A lock that is named twice is taken once.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);

@@ -6,8 +6,8 @@ use crate::connection::Blocking;
 use crate::link::ready;
 use crate::{AdvisoryConnection, AdvisoryGuard, AdvisoryLock, Error, protocol};
 
-/// The scope of [`advisory_session`](AdvisoryConnection::advisory_session): until the lock is released, or
-/// the session ends.
+/// The scope of [`advisory_session`](AdvisoryConnection::advisory_session): until the lock is
+/// released, or the session ends.
 #[derive(Debug, Default)]
 pub struct Session(());
 
@@ -18,21 +18,21 @@ where
     /// Takes the lock for the session, and returns the guard that holds it.
     ///
     /// This is one round trip, and the release another one. The guard derefs to the connection. It
-    /// releases the lock when it is dropped; [`release`](AdvisoryGuard::release) also tells whether that
-    /// went well.
+    /// releases the lock when it is dropped; [`release`](AdvisoryGuard::release) also tells whether
+    /// that went well.
     ///
     /// # Errors
     ///
     /// After any of these the session holds nothing:
     ///
     /// - [`Error::Unavailable`] if the wait ended without the lock;
-    /// - [`Error::InTransaction`] inside an open transaction, and [`Error::EmptyName`], before anything is
-    ///   sent;
+    /// - [`Error::InTransaction`] inside an open transaction, and [`Error::EmptyName`], before
+    ///   anything is sent;
     /// - [`Error::Database`] if the statement failed.
     ///
     /// A connection that was handed over with
-    /// [`into_advisory_session`](crate::IntoAdvisorySession::into_advisory_session) is dropped then; a
-    /// pooled one goes back to its pool.
+    /// [`into_advisory_session`](crate::IntoAdvisorySession::into_advisory_session) is dropped
+    /// then; a pooled one goes back to its pool.
     ///
     /// # Example
     ///
@@ -84,8 +84,8 @@ where
 
     /// Runs the closure while the session holds the lock.
     ///
-    /// No transaction is opened: every statement of the closure commits on its own, or in transactions
-    /// that the closure opens.
+    /// No transaction is opened: every statement of the closure commits on its own, or in
+    /// transactions that the closure opens.
     ///
     /// # Errors
     ///
@@ -118,8 +118,8 @@ where
         self.acquire()?.run(f)
     }
 
-    /// Runs the closure while the session holds the lock, or returns `None` without calling it if the lock
-    /// is unavailable.
+    /// Runs the closure while the session holds the lock, or returns `None` without calling it if
+    /// the lock is unavailable.
     ///
     /// Otherwise the same as [`run`](Self::run).
     ///

@@ -18,24 +18,24 @@ pub struct OwnTransaction {
 /// The characteristics of the transaction, as in Diesel's
 /// [`TransactionBuilder`](diesel::pg::TransactionBuilder).
 ///
-/// What is not set is left to the session's defaults. They are those of a whole transaction: with any
-/// of them set, `run` inside an open transaction fails with
+/// What is not set is left to the session's defaults. They are those of a whole transaction: with
+/// any of them set, `run` inside an open transaction fails with
 /// [`AlreadyInTransaction`](diesel::result::Error::AlreadyInTransaction), as Diesel's builder does.
 ///
 /// # Above read committed
 ///
 /// A transaction above read committed sees one snapshot of the database from its first statement to
-/// its last. `run` makes sure that this snapshot is not older than the lock, so that the closure sees
-/// what the last holder has committed. (A transaction that is begun first and locks with
-/// [`advisory_xact`](crate::AdvisoryConnection::advisory_xact) then has no such luck: its snapshot was
-/// taken before the wait.) That holds for a session whose `default_transaction_isolation` is above read
-/// committed too, at the cost of one more round trip: better to say the level here.
+/// its last. `run` makes sure that this snapshot is not older than the lock, so that the closure
+/// sees what the last holder has committed. (A transaction that is begun first and locks with
+/// [`advisory_xact`](crate::AdvisoryConnection::advisory_xact) then has no such luck: its snapshot
+/// was taken before the wait.) That holds for a session whose `default_transaction_isolation` is
+/// above read committed too, at the cost of one more round trip: better to say the level here.
 ///
-/// For a moment this takes a session lock: a short transaction waits for the lock and makes it one of
-/// the session, and the transaction of the closure takes it over. All that is sent as one query string.
-/// So it works behind a connection pooler in transaction mode, which keeps to one server connection for
-/// the length of a query string and of a transaction, and at the end of the transaction nothing is left
-/// to release.
+/// For a moment this takes a session lock: a short transaction waits for the lock and makes it one
+/// of the session, and the transaction of the closure takes it over. All that is sent as one query
+/// string. So it works behind a connection pooler in transaction mode, which keeps to one server
+/// connection for the length of a query string and of a transaction, and at the end of the
+/// transaction nothing is left to release.
 impl<C> AdvisoryLock<'_, C, OwnTransaction> {
     /// Makes the transaction `READ COMMITTED`.
     pub fn read_committed(mut self) -> Self {
@@ -90,12 +90,12 @@ where
     /// 1. A transaction begins and the lock is taken, in one round trip (two with
     ///    [`no_wait`](Self::no_wait)).
     /// 2. The closure runs.
-    /// 3. `Ok` commits the transaction, `Err` rolls it back. Either way the lock ends with it, after
-    ///    the commit: the next holder sees what this one has written.
+    /// 3. `Ok` commits the transaction, `Err` rolls it back. Either way the lock ends with it,
+    ///    after the commit: the next holder sees what this one has written.
     ///
     /// Inside an open transaction, `run` sets a savepoint instead. Then the lock ends when the
-    /// *outermost* transaction does; only if the closure fails, the savepoint is rolled back and the lock
-    /// freed at once.
+    /// *outermost* transaction does; only if the closure fails, the savepoint is rolled back and
+    /// the lock freed at once.
     ///
     /// A lock that the session holds already is granted again: `run` inside `run` does not wait for
     /// itself.
@@ -143,8 +143,8 @@ where
         OpenFrame::new(conn, frame).run(f)
     }
 
-    /// Runs the closure in a transaction that holds the lock, or returns `None` without calling it if the
-    /// lock is unavailable.
+    /// Runs the closure in a transaction that holds the lock, or returns `None` without calling it
+    /// if the lock is unavailable.
     ///
     /// Otherwise the same as [`run`](Self::run).
     ///

@@ -17,9 +17,9 @@ pub(crate) enum Wait {
 }
 
 impl From<Option<Duration>> for Wait {
-    /// `lock_timeout` counts whole milliseconds in 32 bits and reads 0 as "no limit". So a duration is
-    /// rounded up, lest a short one become "forever", and one that does not fit (some 24 days) is
-    /// forever.
+    /// `lock_timeout` counts whole milliseconds in 32 bits and reads 0 as "no limit". So a duration
+    /// is rounded up, lest a short one become "forever", and one that does not fit (some 24
+    /// days) is forever.
     fn from(timeout: Option<Duration>) -> Self {
         match timeout {
             None => Self::Forever,

@@ -7,8 +7,8 @@ use crate::connection::Blocking;
 use crate::link::ready;
 use crate::{AdvisoryLock, Error, protocol};
 
-/// The scope of [`advisory_xact`](crate::AdvisoryConnection::advisory_xact): the transaction that is
-/// open already.
+/// The scope of [`advisory_xact`](crate::AdvisoryConnection::advisory_xact): the transaction that
+/// is open already.
 #[derive(Debug, Default)]
 pub struct OpenTransaction(());
 
@@ -18,21 +18,21 @@ where
 {
     /// Takes the lock until the transaction ends, in one round trip.
     ///
-    /// There is nothing to release: the lock ends with the commit or the rollback. A savepoint that is
-    /// rolled back frees the locks that were taken since it was set, and in Diesel that is every nested
-    /// [`transaction`](diesel::Connection::transaction) that returns an error.
+    /// There is nothing to release: the lock ends with the commit or the rollback. A savepoint that
+    /// is rolled back frees the locks that were taken since it was set, and in Diesel that is
+    /// every nested [`transaction`](diesel::Connection::transaction) that returns an error.
     ///
-    /// Above read committed the transaction's snapshot is older than the lock: it may not show what the
-    /// last holder has committed. See [`serializable`](AdvisoryLock::serializable) for how to have the
-    /// lock first.
+    /// Above read committed the transaction's snapshot is older than the lock: it may not show what
+    /// the last holder has committed. See [`serializable`](AdvisoryLock::serializable) for how
+    /// to have the lock first.
     ///
     /// # Errors
     ///
-    /// - [`Error::Unavailable`] if the wait ended without the lock. The transaction goes on: what it has
-    ///   written is still there, and it can be committed.
+    /// - [`Error::Unavailable`] if the wait ended without the lock. The transaction goes on: what
+    ///   it has written is still there, and it can be committed.
     /// - [`Error::NotInTransaction`] and [`Error::EmptyName`], before anything is sent.
-    /// - [`Error::Database`] if the statement failed, be it by a deadlock, a `statement_timeout` or a lost
-    ///   connection. Then the transaction has failed, as after any other statement.
+    /// - [`Error::Database`] if the statement failed, be it by a deadlock, a `statement_timeout` or
+    ///   a lost connection. Then the transaction has failed, as after any other statement.
     ///
     /// # Example
     ///

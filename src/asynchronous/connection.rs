@@ -20,23 +20,24 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 
 /// The advisory locks of a `diesel-async` connection to PostgreSQL.
 ///
-/// Everything is as in [`AdvisoryConnection`](crate::AdvisoryConnection), whose page also tells which of
-/// the three scopes to take; the closures are async, and every future is `Send`.
+/// Everything is as in [`AdvisoryConnection`](crate::AdvisoryConnection), whose page also tells
+/// which of the three scopes to take; the closures are async, and every future is `Send`.
 ///
-/// It is there for [`AsyncPgConnection`](diesel_async::AsyncPgConnection), and a pooled connection reaches
-/// it through `DerefMut`.
+/// It is there for [`AsyncPgConnection`](diesel_async::AsyncPgConnection), and a pooled connection
+/// reaches it through `DerefMut`.
 ///
 /// # Cancel safety
 ///
-/// Every future here can be dropped at any point, and nothing leaks: the connection is then marked as
-/// broken, so that its pool closes it, and with it ends whatever was held or was just being granted.
+/// Every future here can be dropped at any point, and nothing leaks: the connection is then marked
+/// as broken, so that its pool closes it, and with it ends whatever was held or was just being
+/// granted.
 ///
 /// - A connection of your own, outside of a pool, has to be dropped by you.
 /// - A transaction in which a future was dropped cannot be committed any more.
-/// - The server itself goes on with the statement that it executes, until it looks at the connection. So a
-///   wait for a lock that nobody is interested in any more keeps its place, and its server process, until
-///   it ends. Prefer [`timeout`](AdvisoryLock::timeout) to dropping the future, or set PostgreSQL's
-///   [`client_connection_check_interval`].
+/// - The server itself goes on with the statement that it executes, until it looks at the
+///   connection. So a wait for a lock that nobody is interested in any more keeps its place, and
+///   its server process, until it ends. Prefer [`timeout`](AdvisoryLock::timeout) to dropping the
+///   future, or set PostgreSQL's [`client_connection_check_interval`].
 ///
 /// [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
 pub trait AsyncAdvisoryConnection:
@@ -110,7 +111,8 @@ pub trait AsyncAdvisoryConnection:
         AdvisoryLock::new(Async(self), id.into())
     }
 
-    /// Whether any session holds the lock in this database, shared or exclusive, this session included.
+    /// Whether any session holds the lock in this database, shared or exclusive, this session
+    /// included.
     ///
     /// As [`AdvisoryConnection::is_advisory_locked`](crate::AdvisoryConnection::is_advisory_locked).
     ///
@@ -133,12 +135,13 @@ impl<C> AsyncAdvisoryConnection for C where
 
 /// A session lock whose guard owns the asynchronous connection.
 ///
-/// It is there for everything that derefs to a connection: a pooled connection, a `Box`, and a `&mut` too.
+/// It is there for everything that derefs to a connection: a pooled connection, a `Box`, and a
+/// `&mut` too.
 pub trait IntoAsyncAdvisorySession:
     DerefMut<Target: AsyncAdvisoryConnection> + Sized + Send
 {
-    /// Like [`advisory_session`](AsyncAdvisoryConnection::advisory_session), with a guard that owns the
-    /// connection: it can be stored, and moved to another task.
+    /// Like [`advisory_session`](AsyncAdvisoryConnection::advisory_session), with a guard that owns
+    /// the connection: it can be stored, and moved to another task.
     fn into_advisory_session<'a>(
         self,
         id: impl Into<LockId<'a>>,
@@ -151,9 +154,9 @@ impl<D> IntoAsyncAdvisorySession for D where D: DerefMut<Target: AsyncAdvisoryCo
 
 /// An asynchronous connection as a [`Link`].
 ///
-/// While a statement is under way the transaction manager counts as broken. So if the future is dropped,
-/// it stays so, and a pool throws the connection away. Diesel does the same for the statements of its
-/// transaction manager.
+/// While a statement is under way the transaction manager counts as broken. So if the future is
+/// dropped, it stays so, and a pool throws the connection away. Diesel does the same for the
+/// statements of its transaction manager.
 #[derive(Debug)]
 pub(super) struct AsyncLink<'c, C>(pub(super) &'c mut C);
 

@@ -16,14 +16,16 @@ use crate::{Error, protocol, sql};
 /// A lock, or a set of them, that the session of an asynchronous connection holds. Derefs to the
 /// connection.
 ///
-/// `D` is how the guard has its connection: `&mut AsyncPgConnection`, if it borrows it, or the pooled
-/// connection itself, if it owns it. An owning guard can be stored, and moved to another task.
+/// `D` is how the guard has its connection: `&mut AsyncPgConnection`, if it borrows it, or the
+/// pooled connection itself, if it owns it. An owning guard can be stored, and moved to another
+/// task.
 ///
 /// # Drop
 ///
-/// Nothing can be awaited while the guard is dropped. So it hands the release to the driver without waiting
-/// for an answer, and marks the connection as broken, so that a pool closes it, which ends the lock in any
-/// case. Prefer [`release`](Self::release), which keeps the connection and tells whether it went well.
+/// Nothing can be awaited while the guard is dropped. So it hands the release to the driver without
+/// waiting for an answer, and marks the connection as broken, so that a pool closes it, which ends
+/// the lock in any case. Prefer [`release`](Self::release), which keeps the connection and tells
+/// whether it went well.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct AsyncAdvisoryGuard<D>
 where
@@ -53,12 +55,12 @@ where
     ///
     /// # Errors
     ///
-    /// - [`Error::NotHeld`] if there was nothing to release. Somebody else may have had the lock in the
-    ///   meantime.
-    /// - [`Error::InTransaction`] if a transaction was open. It has been rolled back, as it would have been
-    ///   committed without the lock, and the lock has been released.
-    /// - [`Error::Database`] if the statement failed or the connection is lost. The connection is marked as
-    ///   broken, so that a pool closes it.
+    /// - [`Error::NotHeld`] if there was nothing to release. Somebody else may have had the lock in
+    ///   the meantime.
+    /// - [`Error::InTransaction`] if a transaction was open. It has been rolled back, as it would
+    ///   have been committed without the lock, and the lock has been released.
+    /// - [`Error::Database`] if the statement failed or the connection is lost. The connection is
+    ///   marked as broken, so that a pool closes it.
     ///
     /// # Cancel safety
     ///
@@ -72,8 +74,8 @@ where
 
     /// Asks the server whether this session still holds the lock.
     ///
-    /// It does, unless the session was replaced, which a connection pooler in transaction mode does, or
-    /// the lock was released in some other way.
+    /// It does, unless the session was replaced, which a connection pooler in transaction mode
+    /// does, or the lock was released in some other way.
     ///
     /// # Errors
     ///
@@ -86,19 +88,19 @@ where
         async move { protocol::is_held(&mut AsyncLink(&mut *self.conn), &self.locks).await }
     }
 
-    /// Resolves when the session has lost the lock: its server process was ended, the server is gone, or the
-    /// network is cut. Use it to stop work that must not go on without the lock.
+    /// Resolves when the session has lost the lock: its server process was ended, the server is
+    /// gone, or the network is cut. Use it to stop work that must not go on without the lock.
     ///
-    /// It asks the server over and over, and takes an answer that fails to come as a loss: a loss is told
-    /// within `bound`. Only this session is looked at, so the work in the other branch of a `select!` uses
-    /// connections of its own.
+    /// It asks the server over and over, and takes an answer that fails to come as a loss: a loss
+    /// is told within `bound`. Only this session is looked at, so the work in the other branch
+    /// of a `select!` uses connections of its own.
     ///
     /// It needs a Tokio runtime with its time driver.
     ///
     /// # Cancel safety
     ///
-    /// It can be dropped and called again. Dropped in the middle of a question, the connection is marked as
-    /// broken; the lock is held until the guard is dropped or released.
+    /// It can be dropped and called again. Dropped in the middle of a question, the connection is
+    /// marked as broken; the lock is held until the guard is dropped or released.
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
@@ -115,7 +117,8 @@ where
     /// ```
     pub fn lost(&mut self, bound: Duration) -> impl Future<Output = ()> + Send {
         async move {
-            // A question is asked in every half of the bound, and has the other half to be answered.
+            // A question is asked in every half of the bound, and has the other half to be
+            // answered.
             let half = bound / 2;
             loop {
                 match tokio::time::timeout(half, self.is_held()).await {
@@ -151,8 +154,8 @@ where
     fn drop(&mut self) {
         if self.held {
             let mut link = AsyncLink(&mut *self.conn);
-            // The first poll hands the statement to the driver, which sends it whether or not somebody waits
-            // for the answer.
+            // The first poll hands the statement to the driver, which sends it whether or not
+            // somebody waits for the answer.
             let _ = pin!(link.batch(&sql::release_block(&self.locks)))
                 .poll(&mut Context::from_waker(Waker::noop()));
             link.set_broken();

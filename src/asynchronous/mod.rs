@@ -1,7 +1,7 @@
 //! The same locks for `diesel-async`.
 //!
-//! Only sending and receiving is written here: everything else is the [protocol](crate::protocol) that
-//! blocking connections run as well.
+//! Only sending and receiving is written here: everything else is the [protocol](crate::protocol)
+//! that blocking connections run as well.
 
 #![expect(clippy::manual_async_fn, reason = "`Send` is part of the signatures")]
 
@@ -22,8 +22,8 @@ pub struct Async<C>(pub(crate) C);
 
 /// An async closure with a name for its future, so that a bound can ask it to be [`Send`].
 ///
-/// It is implemented for every async closure. `AsyncFnOnce` alone has no way to say it yet, which is why
-/// `diesel-async` has such a trait for its own `transaction`.
+/// It is implemented for every async closure. `AsyncFnOnce` alone has no way to say it yet, which
+/// is why `diesel-async` has such a trait for its own `transaction`.
 pub trait AsyncFunc<T, R>:
     AsyncFnOnce(T) -> R + FnOnce(T) -> <Self as AsyncFunc<T, R>>::Fut
 {

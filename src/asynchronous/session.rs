@@ -22,14 +22,14 @@ where
     /// After any of these the session holds nothing:
     ///
     /// - [`Error::Unavailable`] if the wait ended without the lock;
-    /// - [`Error::InTransaction`] inside an open transaction, and [`Error::EmptyName`], before anything is
-    ///   sent;
+    /// - [`Error::InTransaction`] inside an open transaction, and [`Error::EmptyName`], before
+    ///   anything is sent;
     /// - [`Error::Database`] if the statement failed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, a pool closes the connection, and the lock ends if it had just been
-    /// granted. See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, a pool closes the connection, and the lock ends if it had just
+    /// been granted. See [`AsyncAdvisoryConnection`].
     pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
         async move {
             let mut link = AsyncLink(&mut *self.conn.0);
@@ -63,8 +63,8 @@ where
 
     /// Runs the async closure while the session holds the lock.
     ///
-    /// No transaction is opened: every statement of the closure commits on its own, or in transactions
-    /// that the closure opens.
+    /// No transaction is opened: every statement of the closure commits on its own, or in
+    /// transactions that the closure opens.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ where
         async move { self.acquire().await?.run(f).await }
     }
 
-    /// Runs the async closure while the session holds the lock, or returns `None` without calling it if the
-    /// lock is unavailable.
+    /// Runs the async closure while the session holds the lock, or returns `None` without calling
+    /// it if the lock is unavailable.
     ///
     /// Otherwise the same as [`run`](Self::run).
     ///

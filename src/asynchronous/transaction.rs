@@ -28,8 +28,8 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, a pool closes the connection: the transaction is rolled back, and the lock
-    /// ends. See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, a pool closes the connection: the transaction is rolled back, and
+    /// the lock ends. See [`AsyncAdvisoryConnection`].
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
@@ -44,8 +44,8 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
         }
     }
 
-    /// Runs the async closure in a transaction that holds the lock, or returns `None` without calling it if
-    /// the lock is unavailable.
+    /// Runs the async closure in a transaction that holds the lock, or returns `None` without
+    /// calling it if the lock is unavailable.
     ///
     /// Otherwise the same as [`run`](Self::run).
     ///

@@ -21,8 +21,8 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OpenTran
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the transaction cannot be committed any more, and a pool closes the
-    /// connection. See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, the transaction cannot be committed any more, and a pool closes
+    /// the connection. See [`AsyncAdvisoryConnection`].
     pub fn acquire(self) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             let mut link = AsyncLink(self.conn.0);

@@ -21,8 +21,9 @@ const RUN: &str = "diesel_advisory_run";
 
 /// Encloses the attempt to lock inside of [`RUN`].
 ///
-/// Other than that one, it never outlives the attempt. So rolling back to it cannot hit an older savepoint
-/// of the same name, where the transaction had failed before and neither of the two was set.
+/// Other than that one, it never outlives the attempt. So rolling back to it cannot hit an older
+/// savepoint of the same name, where the transaction had failed before and neither of the two was
+/// set.
 const ATTEMPT: &str = "diesel_advisory_attempt";
 
 /// What was opened around the work of a `run`, and has to be closed after it.
@@ -90,7 +91,8 @@ async fn begin<L: Link>(
     }
 }
 
-/// Three round trips with the `COMMIT`, but a lock that is not free leaves no error in the server's log.
+/// Three round trips with the `COMMIT`, but a lock that is not free leaves no error in the server's
+/// log.
 async fn begin_and_try<L: Link>(
     link: &mut L,
     set: &LockSet<'_>,
@@ -135,8 +137,9 @@ async fn begin_and_wait<L: Link>(
 /// Begins a transaction whose snapshot is not older than its locks.
 ///
 /// Above read committed, the statement that waits for a lock would itself fix the snapshot of its
-/// transaction, before the wait. So a transaction of its own waits and ends with session locks, and the
-/// isolated transaction takes them over, all in one round trip: at its end no session lock is left.
+/// transaction, before the wait. So a transaction of its own waits and ends with session locks, and
+/// the isolated transaction takes them over, all in one round trip: at its end no session lock is
+/// left.
 async fn begin_isolated<L: Link>(
     link: &mut L,
     set: &LockSet<'_>,
@@ -213,11 +216,11 @@ async fn try_commit_frame<L: Link>(link: &mut L, frame: Frame) -> QueryResult<()
     }
 }
 
-/// Ends a frame whose work has failed, and rolls it back, with all transactions that the work has left
-/// open inside of it.
+/// Ends a frame whose work has failed, and rolls it back, with all transactions that the work has
+/// left open inside of it.
 ///
-/// It reports nothing: the error of the work is what the caller wants to see. Where it fails, Diesel's
-/// transaction manager knows, and a pool throws the connection away.
+/// It reports nothing: the error of the work is what the caller wants to see. Where it fails,
+/// Diesel's transaction manager knows, and a pool throws the connection away.
 pub(crate) async fn roll_back_frame<L: Link>(link: &mut L, frame: Frame) {
     roll_back_to_depth(link, frame.depth).await;
     let _ = match frame.kind {

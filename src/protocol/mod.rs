@@ -86,7 +86,8 @@ pub(crate) async fn is_locked<L: Link>(link: &mut L, id: LockId<'_>) -> Result<b
 ///
 /// # Errors
 ///
-/// [`Error::EmptyName`] before anything is sent, or [`Error::Database`] if the server was asked for a hash.
+/// [`Error::EmptyName`] before anything is sent, or [`Error::Database`] if the server was asked for
+/// a hash.
 async fn lock_set<'a, L: Link>(link: &mut L, request: Request<'a>) -> Result<LockSet<'a>, Error> {
     if request.ids.iter().any(LockId::is_empty_name) {
         return Err(Error::EmptyName);
@@ -98,8 +99,8 @@ async fn lock_set<'a, L: Link>(link: &mut L, request: Request<'a>) -> Result<Loc
     Ok(request.into_lock_set(hashed.into_iter().map(LockKey::from)))
 }
 
-/// Whether to ask for free locks with a query. It leaves no error in the server's log when one of them is
-/// not free; a batch can only tell by an error.
+/// Whether to ask for free locks with a query. It leaves no error in the server's log when one of
+/// them is not free; a batch can only tell by an error.
 fn asks_with_query<L: Link>(set: &LockSet<'_>) -> bool {
     set.wait == Wait::No && !L::PREPARES_QUERIES
 }

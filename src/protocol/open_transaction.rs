@@ -12,8 +12,8 @@ use crate::sql::{self, Answer, SnapshotCheck};
 ///
 /// # Errors
 ///
-/// [`Error::NotInTransaction`], or whatever the database fails with. Then the transaction has failed, as
-/// after any other statement.
+/// [`Error::NotInTransaction`], or whatever the database fails with. Then the transaction has
+/// failed, as after any other statement.
 pub(crate) async fn acquire_in_transaction<'a, L: Link>(
     link: &mut L,
     request: Request<'a>,

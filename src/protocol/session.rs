@@ -39,8 +39,8 @@ pub(crate) async fn acquire_for_session<'a, L: Link>(
     Ok(Attempt::new(answer?, began, set, held))
 }
 
-/// Releases what a failed statement may have left: it can have been cancelled after the session lock had
-/// been granted.
+/// Releases what a failed statement may have left: it can have been cancelled after the session
+/// lock had been granted.
 ///
 /// If the session had taken the same lock before, this cannot tell one from the other.
 pub(super) async fn release_after_failure<L: Link>(link: &mut L, set: &LockSet<'_>) {
@@ -54,8 +54,8 @@ pub(super) async fn release_after_failure<L: Link>(link: &mut L, set: &LockSet<'
 /// # Errors
 ///
 /// - [`Error::NotHeld`] if one of the locks was not held.
-/// - [`Error::InTransaction`] if a transaction was open: committed later, it would have been without the
-///   lock.
+/// - [`Error::InTransaction`] if a transaction was open: committed later, it would have been
+///   without the lock.
 /// - [`Error::Database`] if the statement failed. Then the connection is marked as broken.
 pub(crate) async fn release_for_session<L: Link>(
     link: &mut L,

@@ -64,7 +64,8 @@ pub(crate) fn is_locked(key: LockKey) -> String {
     )
 }
 
-/// `SELECT`s the other sessions that hold the lock, as [`HolderRow`](crate::unavailable::HolderRow)s.
+/// `SELECT`s the other sessions that hold the lock, as
+/// [`HolderRow`](crate::unavailable::HolderRow)s.
 ///
 /// `pg_locks.pid` is null for a prepared transaction; `pg_blocking_pids` shows it as 0.
 pub(crate) fn holders(key: LockKey) -> String {

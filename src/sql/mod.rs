@@ -3,11 +3,11 @@
 //! Two ways lead to a lock:
 //!
 //! - [`try_locks`], a `SELECT` that never waits and answers with an [`Answer`]'s code;
-//! - [`wait_block`], a `DO` block that waits. It is there because Diesel hides the SQLSTATE of an error,
-//!   and its text is in the server's language: the block catches `lock_not_available` on the server and
-//!   raises it again with a mark that travels through Diesel untouched, which [`Answer::of_error`]
-//!   recognises. Setting `lock_timeout`, waiting and restoring it are one statement there, so that the
-//!   client has nothing to send between the grant and its own work.
+//! - [`wait_block`], a `DO` block that waits. It is there because Diesel hides the SQLSTATE of an
+//!   error, and its text is in the server's language: the block catches `lock_not_available` on the
+//!   server and raises it again with a mark that travels through Diesel untouched, which
+//!   [`Answer::of_error`] recognises. Setting `lock_timeout`, waiting and restoring it are one
+//!   statement there, so that the client has nothing to send between the grant and its own work.
 //!
 //! A `DO` block takes no parameters. Only integers that were formatted here enter it, and the
 //! [`label`], which has no character that could end a literal or a comment.
@@ -26,8 +26,9 @@ pub(crate) use self::take::{
 use crate::LockKey;
 use crate::lock_set::{LockSet, Mode};
 
-/// A comment with the names of the locks, for those who look into `pg_stat_activity` or the server's
-/// log. It belongs at the very front: the server shows the first 1024 bytes of a query by default.
+/// A comment with the names of the locks, for those who look into `pg_stat_activity` or the
+/// server's log. It belongs at the very front: the server shows the first 1024 bytes of a query by
+/// default.
 pub(crate) fn comment(set: &LockSet<'_>) -> String {
     format!("/* advisory lock {} */ ", label(set))
 }

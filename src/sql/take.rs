@@ -55,9 +55,9 @@ fn push_tries(sql: &mut String, set: &LockSet<'_>, function: &str) {
 /// A `DO` block that takes all locks, or fails with the mark of an [`Answer`].
 ///
 /// Whatever fails, the transaction around it holds nothing more than before once it has been rolled
-/// back (to a savepoint). Session locks are taken last, and only while the same locks are held for the
-/// transaction: then they are granted at once. A session lock that is waited for under a timeout can be
-/// granted and yet be reported as timed out, and nobody would know that it is held.
+/// back (to a savepoint). Session locks are taken last, and only while the same locks are held for
+/// the transaction: then they are granted at once. A session lock that is waited for under a
+/// timeout can be granted and yet be reported as timed out, and nobody would know that it is held.
 pub(crate) fn wait_block(set: &LockSet<'_>, scope: Scope, check: SnapshotCheck) -> String {
     let mut sql = String::from("DO $$DECLARE missing int := ");
     sql.push_str(&try_expression(set, check));
@@ -90,8 +90,8 @@ pub(crate) fn wait_block(set: &LockSet<'_>, scope: Scope, check: SnapshotCheck) 
 /// The rest of the declarations, and the wait for those locks that were not free.
 fn push_wait(sql: &mut String, set: &LockSet<'_>) {
     const SET: &str = "PERFORM pg_catalog.set_config('lock_timeout', ";
-    // `lock_timeout` limits each wait alone. Several locks share one deadline, so that it has to be set
-    // anew for each of them, to what is left.
+    // `lock_timeout` limits each wait alone. Several locks share one deadline, so that it has to be
+    // set anew for each of them, to what is left.
     let deadline = match (set.locks.len(), set.wait) {
         (0 | 1, _) | (_, Wait::Forever | Wait::No) => None,
         (_, Wait::Inherit) => Some(String::from(
@@ -174,8 +174,8 @@ pub(crate) fn session_to_transaction(set: &LockSet<'_>) -> String {
 
 /// `SELECT`s the code of an [`Answer`]: session locks, without waiting.
 ///
-/// The same locks are taken for the transaction of this statement first. So if one is missing, those
-/// before it end with the statement.
+/// The same locks are taken for the transaction of this statement first. So if one is missing,
+/// those before it end with the statement.
 pub(crate) fn try_session_locks(set: &LockSet<'_>) -> String {
     let mut cases = String::new();
     push_tries(&mut cases, set, "pg_try_advisory_xact_lock");
