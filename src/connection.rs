@@ -28,7 +28,7 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 /// | pooler in transaction mode | works | works | does not work: the next statement can run in another session. [`release`](crate::AdvisoryGuard::release) tells, by [`NotHeld`](Error::NotHeld) |
 /// | round trips for a free lock | 2 with the `COMMIT`, 3 with `no_wait()` | 1 | 2 with the release |
 ///
-/// It is there for [`PgConnection`](diesel::pg::Pg) and everything that is a connection as it is; a
+/// It is there for `PgConnection` and everything that is a connection as it is; a
 /// pooled connection reaches it through `DerefMut`.
 ///
 /// PostgreSQL counts how often a session has taken a lock. One that it holds already is granted

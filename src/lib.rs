@@ -1,17 +1,118 @@
-//! PostgreSQL advisory locks for Diesel.
+//! PostgreSQL advisory locks for Diesel: "only one of us does this at a time", on many machines.
+//!
+//! ```
+//! # diesel_advisory_sandbox::doctest!(conn);
+//! use diesel::prelude::*;
+//! use diesel_advisory::AdvisoryConnection;
+//!
+//! # diesel::sql_query("CREATE TEMPORARY TABLE books (closed bool)").execute(conn)?;
+//! conn.advisory("billing.close_month").run(|conn| {
+//!     // A transaction that holds the lock. Nobody else is in here now, on any machine.
+//!     diesel::sql_query("UPDATE books SET closed = true").execute(conn)
+//! })?;
+//! # Ok::<_, diesel::result::Error>(())
+//! ```
+//!
+//! An advisory lock is a lock on a number that means what you want it to mean. PostgreSQL keeps it,
+//! and frees it when the client is gone, so there is nothing to clean up after a crash. This crate
+//! gives it a name, a timeout and an end:
+//!
+//! - **It ends with the transaction** by default: lock and work share one fate. There are locks
+//!   [for a session](AdvisoryConnection::advisory_session) as well, with a guard.
+//! - **It never leaks into a pool**, be it after an error, a panic or a dropped future.
+//! - **A timeout is an outcome, not a failure.** [`Error::Unavailable`] is told from every other
+//!   error exactly, in every language of the server, it says who holds the lock, and the transaction
+//!   around it goes on.
+//! - **The fewest round trips** that the protocol allows: a lock and the transaction around it are two,
+//!   with a timeout or without, and a lock inside a transaction is one.
+//!
+//! # Which lock
+//!
+//! | | for | |
+//! |---|---|---|
+//! | [`advisory`](AdvisoryConnection::advisory) | a piece of work with a transaction of its own: the usual case | `conn.advisory("x").run(\|conn\| …)` |
+//! | [`advisory_xact`](AdvisoryConnection::advisory_xact) | a step inside a transaction that is open anyway | `conn.advisory_xact("x").acquire()` |
+//! | [`advisory_session`](AdvisoryConnection::advisory_session) | work that must not sit in one long transaction | `conn.advisory_session("x").run(\|conn\| …)`, `.acquire()` |
+//!
+//! Each of them takes a [name, a number, a pair of numbers, or a name with a row](LockId); can be
+//! [`shared`](AdvisoryLock::shared); waits as long as you say ([`timeout`](AdvisoryLock::timeout),
+//! [`no_wait`](AdvisoryLock::no_wait)); and takes [several locks at once](AdvisoryLock::and) without
+//! deadlocks. `try_run` and `try_acquire` give `None` or `false` where `run` and `acquire` give
+//! [`Error::Unavailable`].
+//!
+//! With the feature `async` the same methods are there for `diesel-async`, on
+#![cfg_attr(feature = "async", doc = "[`AsyncAdvisoryConnection`].")]
+#![cfg_attr(not(feature = "async"), doc = "`AsyncAdvisoryConnection`.")]
+//!
+//! # When not to use it
+//!
+//! - To change one row at a time, lock the row: `SELECT … FOR UPDATE` is about the row, and cannot be
+//!   forgotten by other code that changes it. An advisory lock excludes only those who ask for it.
+//! - To hand out jobs to workers, `FOR UPDATE SKIP LOCKED` finds a free one in a single query.
+//! - To keep something from being done twice *ever*, a unique constraint remembers; a lock forgets.
+//! - To guard something outside of the database: a session that has lost its connection has lost the
+//!   lock, and its process may not know yet. Let what you guard refuse those who come too late.
+//!
+//! # Pitfalls
+//!
+//! **Re-entrancy.** A session that holds a lock is granted it again at once. So a lock keeps connections
+//! apart, not two pieces of code on one connection.
+//!
+//! **Savepoints.** A savepoint that is rolled back frees the transaction-scoped locks that were taken
+//! since it was set; in Diesel that is every nested `transaction` that returns an error. Session locks
+//! are counted, and survive.
+//!
+//! **Isolation levels.** Above read committed, a transaction that is open already has a snapshot that is
+//! older than the lock, and may not see what the last holder has committed. Let `advisory` begin the
+//! transaction: its [isolation methods](AdvisoryLock::serializable) take care of the order.
+//!
+//! **Poolers in transaction mode** (PgBouncer and others) give each transaction a session of its own.
+//! `advisory` and `advisory_xact` work with them; session locks do not.
+//!
+//! **A client that vanishes** without closing its connection, as in a power cut, keeps its locks until
+//! the server notices: see PostgreSQL's [`tcp_keepalives_idle`] and [`client_connection_check_interval`].
+//!
+//! **PL/pgSQL.** Locks are waited for inside of a `DO` block, so the language `plpgsql` has to be there,
+//! as it is unless somebody has dropped it. `pg_stat_statements` keeps a row for each `DO` block with
+//! another text, and so for each lock, unless [`pg_stat_statements.track_utility`] is off.
+//!
+//! [`tcp_keepalives_idle`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE
+//! [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
+//! [`pg_stat_statements.track_utility`]: https://www.postgresql.org/docs/current/pgstatstatements.html#PGSTATSTATEMENTS-CONFIG-PARAMS
+//!
+//! # Keys
+//!
+//! The key of a name is the first 8 bytes of its BLAKE3 hash, and that will never change. See
+//! [`LockKey::from_name`] for how to find it in `pg_locks`, and [`LockKey`] for the keys of other
+//! programs.
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `async` | no | [the same locks for `diesel-async`](AdvisoryLock), without libpq |
+//! | `django-pglock` | no | `LockKey::django_pglock`, for locks that a Django application takes as well |
+//!
+//! # Versions
+//!
+//! PostgreSQL 14 and later, Diesel 2.3, Rust 1.86.
 
 #[cfg(feature = "async")]
 mod asynchronous;
+pub mod catalog;
 mod connection;
 mod error;
 mod foreign_keys;
 pub mod functions;
 mod guard;
+pub mod inspect;
 mod link;
 mod lock;
 mod lock_id;
 mod lock_key;
 mod lock_set;
+#[cfg(feature = "migrations")]
+pub mod migrations;
 mod protocol;
 mod session;
 mod sql;
@@ -25,6 +126,8 @@ mod xact;
 pub use self::asynchronous::{
     Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc, IntoAsyncAdvisorySession,
 };
+#[cfg(feature = "migrations")]
+pub use self::catalog::MIGRATIONS;
 pub use self::connection::{AdvisoryConnection, IntoAdvisorySession};
 pub use self::error::Error;
 pub use self::guard::AdvisoryGuard;

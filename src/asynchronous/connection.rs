@@ -23,7 +23,7 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 /// Everything is as in [`AdvisoryConnection`](crate::AdvisoryConnection), whose page also tells
 /// which of the three scopes to take; the closures are async, and every future is `Send`.
 ///
-/// It is there for [`AsyncPgConnection`](diesel_async::AsyncPgConnection), and a pooled connection
+/// It is there for `AsyncPgConnection`, and a pooled connection
 /// reaches it through `DerefMut`.
 ///
 /// # Cancel safety
