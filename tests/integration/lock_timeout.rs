@@ -1,0 +1,267 @@
+//! The session's `lock_timeout` is the same to the character before and after, wherever it comes from
+//! and however the wait ends.
+
+use std::thread;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel_advisory::{AdvisoryConnection, AdvisoryLock, Error};
+use diesel_advisory_sandbox::Sandbox;
+
+use crate::support::{
+    Holder, PATIENCE, Wait, connect, connect_to, execute, insert, integer, lock_timeout, pid,
+    table, unavailable, unique, wait_until, wait_until_queued_at,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Free,
+    Waited,
+    TimedOut,
+    Failed,
+}
+
+impl Ending {
+    const ALL: [Self; 4] = [Self::Free, Self::Waited, Self::TimedOut, Self::Failed];
+
+    /// The waits that can end in this way, where `lock_timeout` itself is too long for that.
+    fn waits(self) -> &'static [Wait] {
+        const SHORT: Wait = Wait::AtMost(Duration::from_millis(5));
+        match self {
+            Self::Free => &Wait::ALL,
+            Self::Waited | Self::Failed => &[Wait::Inherit, Wait::AtMost(PATIENCE), Wait::Forever],
+            Self::TimedOut => &[SHORT, Wait::No],
+        }
+    }
+
+    /// Sees to it that the next wait of this session ends in this way. What is returned is called when
+    /// it has.
+    fn prepare(self, url: &str, conn: &mut PgConnection, lock: &str) -> Box<dyn FnOnce()> {
+        let lock = lock.to_owned();
+        if self == Self::Free {
+            return Box::new(|| ());
+        }
+        let mut holder = Holder::at(url, lock.clone());
+        let ending = match self {
+            Self::Free | Self::TimedOut => return Box::new(|| drop(holder)),
+            Self::Waited => holder.until_queued(lock),
+            Self::Failed => {
+                let (url, pid) = (url.to_owned(), pid(conn));
+                thread::spawn(move || {
+                    wait_until_queued_at(&url, lock, 1);
+                    holder.execute(&format!("SELECT pg_cancel_backend({pid})"));
+                })
+            }
+        };
+        Box::new(|| ending.join().unwrap())
+    }
+
+    #[track_caller]
+    fn assert(self, result: Result<(), Error>) {
+        match (self, result) {
+            (Self::Free | Self::Waited, Ok(())) | (Self::Failed, Err(Error::Database(_))) => {}
+            (Self::TimedOut, Err(error)) => drop(unavailable(error)),
+            (_, result) => panic!("{self:?}: {result:?}"),
+        }
+    }
+}
+
+/// How the lock is asked for: alone, or among others.
+fn build<'a, C, S>(
+    lock: AdvisoryLock<'a, C, S>,
+    others: &'a [String],
+    wait: Wait,
+) -> AdvisoryLock<'a, C, S> {
+    let set = others.iter().fold(lock, AdvisoryLock::and);
+    wait.on(set)
+}
+
+/// Goes through all endings, with a look at `lock_timeout` at every point.
+///
+/// `local` runs at the beginning of each transaction that is open already.
+fn check(url: &str, conn: &mut PgConnection, local: &str, expected: &str, waits: Option<&[Wait]>) {
+    let before = lock_timeout(conn);
+    let sets = [vec![], vec![unique("timeout.low"), unique("timeout.high")]];
+    for ending in Ending::ALL {
+        for &wait in waits.unwrap_or(ending.waits()) {
+            if waits.is_some() && ending != Ending::TimedOut {
+                continue;
+            }
+            for others in &sets {
+                let case = format!("{ending:?}, {wait:?}, {} others", others.len());
+                let lock = unique("timeout");
+
+                let ends = ending.prepare(url, conn, &lock);
+                let result = build(conn.advisory(&lock), others, wait).run(|conn| {
+                    assert_eq!(lock_timeout(conn), before, "inside a run: {case}");
+                    Ok(())
+                });
+                ends();
+                ending.assert(result);
+                assert_eq!(lock_timeout(conn), before, "after a run: {case}");
+
+                let result = conn.transaction(|conn| {
+                    execute(conn, local);
+                    assert_eq!(lock_timeout(conn), expected, "{case}");
+                    let ends = ending.prepare(url, conn, &lock);
+                    let result = build(conn.advisory(&lock), others, wait).run(|conn| {
+                        assert_eq!(lock_timeout(conn), expected, "inside a nested run: {case}");
+                        Ok(())
+                    });
+                    ends();
+                    ending.assert(result);
+                    assert_eq!(lock_timeout(conn), expected, "after a nested run: {case}");
+                    Ok::<_, Error>(())
+                });
+                result.unwrap();
+                assert_eq!(lock_timeout(conn), before, "after the transaction: {case}");
+
+                let result = conn.transaction(|conn| {
+                    execute(conn, local);
+                    let ends = ending.prepare(url, conn, &lock);
+                    // A failed statement would take the look at the value with it.
+                    let result = conn.transaction(|conn| {
+                        let acquired = build(conn.advisory_xact(&lock), others, wait).acquire();
+                        if !matches!(acquired, Err(Error::Database(_))) {
+                            assert_eq!(lock_timeout(conn), expected, "acquired: {case}");
+                        }
+                        acquired
+                    });
+                    ends();
+                    ending.assert(result);
+                    assert_eq!(lock_timeout(conn), expected, "after acquire: {case}");
+                    Ok::<_, Error>(())
+                });
+                result.unwrap();
+                assert_eq!(lock_timeout(conn), before, "after the commit: {case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn from_the_server() {
+    let sandbox = Sandbox::builder()
+        .setting("lock_timeout", "31500ms")
+        .start()
+        .unwrap();
+    let mut conn = connect_to(sandbox.url());
+    check(sandbox.url(), &mut conn, "SELECT", "31500ms", None);
+}
+
+#[test]
+fn from_the_role() {
+    let sandbox = Sandbox::shared();
+    let role = unique("patient");
+    execute(
+        &mut connect(),
+        &format!(
+            "CREATE ROLE \"{role}\" LOGIN SUPERUSER; \
+             ALTER ROLE \"{role}\" SET lock_timeout = '120s'"
+        ),
+    );
+    let mut conn = connect_to(&sandbox.url_as(&role, "postgres"));
+    check(sandbox.url(), &mut conn, "SELECT", "2min", None);
+}
+
+#[test]
+fn from_set() {
+    for value in ["0", "31500ms", "2min", "1h"] {
+        let mut conn = connect();
+        execute(&mut conn, &format!("SET lock_timeout = '{value}'"));
+        check(Sandbox::shared().url(), &mut conn, "SELECT", value, None);
+    }
+}
+
+#[test]
+fn from_set_local() {
+    for (session, local) in [("0", "31500ms"), ("2min", "0"), ("31500ms", "90s")] {
+        let mut conn = connect();
+        execute(&mut conn, &format!("SET lock_timeout = '{session}'"));
+        let set_local = format!("SET LOCAL lock_timeout = '{local}'");
+        check(Sandbox::shared().url(), &mut conn, &set_local, local, None);
+    }
+}
+
+/// The default wait ends by it, and leaves it alone.
+#[test]
+fn that_ends_the_default_wait() {
+    let mut conn = connect();
+    execute(&mut conn, "SET lock_timeout = '7ms'");
+    let url = Sandbox::shared().url();
+    check(url, &mut conn, "SELECT", "7ms", Some(&[Wait::Inherit]));
+    let set_local = "SET LOCAL lock_timeout = '0.011s'";
+    check(url, &mut conn, set_local, "11ms", Some(&[Wait::Inherit]));
+}
+
+/// What the user sets in a transaction that has waited is what the commit makes of it.
+#[test]
+fn set_in_the_transaction_lasts_as_without_a_lock() {
+    for (set, after) in [("SET", "42s"), ("SET LOCAL", "9s")] {
+        for first in [true, false] {
+            let lock = unique("timeout.set");
+            let mut conn = connect();
+            execute(&mut conn, "SET lock_timeout = '9s'");
+            let set = format!("{set} lock_timeout = '42s'");
+            let result = conn.transaction(|conn| {
+                if first {
+                    execute(conn, &set);
+                }
+                let released = Holder::of(lock.clone()).until_queued(lock.clone());
+                conn.advisory_xact(&lock).timeout(PATIENCE).acquire()?;
+                released.join().unwrap();
+                if !first {
+                    execute(conn, &set);
+                }
+                assert_eq!(lock_timeout(conn), "42s");
+                Ok::<_, Error>(())
+            });
+            result.unwrap();
+            assert_eq!(lock_timeout(&mut conn), after, "{set}, first: {first}");
+        }
+    }
+}
+
+/// A row lock that is waited for after the lock is not under the lock's timeout.
+#[test]
+fn of_the_lock_does_not_count_for_row_locks() {
+    const TIMEOUT: Duration = Duration::from_millis(1500);
+
+    for nested in [false, true] {
+        let lock = unique("timeout.row");
+        let mut conn = connect();
+        let table = table(&mut conn);
+        insert(&mut conn, &table, 1).unwrap();
+        let lock_row = format!("SELECT value FROM {table} FOR UPDATE");
+        let mut row_holder = Holder::of(unique("timeout.row"));
+        row_holder.execute(&format!("BEGIN; {lock_row}"));
+        let long_enough = format!(
+            "SELECT count(*)::int AS value FROM pg_stat_activity WHERE pid = {} AND \
+             wait_event = 'transactionid' AND clock_timestamp() - query_start > interval '1600 ms'",
+            pid(&mut conn)
+        );
+        let waiting = thread::spawn(move || {
+            let mut conn = connect();
+            wait_until("the row is waited for", || {
+                integer(&mut conn, &long_enough) == 1
+            });
+            row_holder.execute("COMMIT");
+        });
+
+        let released = Holder::of(lock.clone()).until_queued(lock.clone());
+        let work = |conn: &mut PgConnection| {
+            released.join().unwrap();
+            diesel::sql_query(&lock_row).execute(conn)
+        };
+        let rows = if nested {
+            conn.transaction(|conn| {
+                conn.advisory_xact(&lock).timeout(TIMEOUT).acquire()?;
+                work(conn)
+            })
+        } else {
+            conn.advisory(&lock).timeout(TIMEOUT).run(work)
+        };
+        assert_eq!(rows, Ok(1));
+        waiting.join().unwrap();
+    }
+}
