@@ -1,5 +1,7 @@
 //! The cost of a lock that is free, and how fast a hot lock goes from hand to hand.
 
+#![allow(missing_docs, reason = "criterion's macro makes a public function")]
+
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;

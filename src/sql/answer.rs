@@ -1,7 +1,5 @@
 //! What the server answers, told from every other error.
 
-use std::fmt::Write as _;
-
 use diesel::result::Error as DieselError;
 
 /// The constraint name that marks an error as raised by [`wait_block`].
@@ -41,11 +39,10 @@ impl Answer {
     }
 }
 
-/// Raises what [`Answer::of_error`] recognises.
-pub(super) fn push_raise(sql: &mut String, condition: &str, message: &str) {
-    let _ = write!(
-        sql,
-        "IF {condition} THEN RAISE lock_not_available USING MESSAGE = '{message}', \
-         CONSTRAINT = '{MARK}', COLUMN = missing::text; END IF; "
-    );
+/// Raises the variable `missing` as what [`Answer::of_error`] recognises.
+pub(super) fn raise(message: &str) -> String {
+    format!(
+        "RAISE lock_not_available USING MESSAGE = {message}, CONSTRAINT = '{MARK}', \
+         COLUMN = missing::text; "
+    )
 }

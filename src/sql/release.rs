@@ -1,6 +1,6 @@
 //! The SQL that releases session locks.
 
-use super::answer::push_raise;
+use super::answer::raise;
 use super::{call, granted};
 use crate::LockKey;
 use crate::lock_set::{HeldLocks, LockSet, Mode};
@@ -12,17 +12,11 @@ pub(crate) fn release(held: &HeldLocks) -> String {
 
 /// A `DO` block that releases session locks, and raises how many of them were not held, if any.
 pub(crate) fn release_block(held: &HeldLocks) -> String {
-    let mut sql = format!(
-        "DO $$DECLARE missing int := {}; BEGIN ",
-        release_expression(held)
-    );
-    push_raise(
-        &mut sql,
-        "missing > 0",
-        "advisory lock was not held when it was released",
-    );
-    sql.push_str("END$$");
-    sql
+    format!(
+        "DO $$DECLARE missing int := {}; BEGIN IF missing > 0 THEN {}END IF; END$$",
+        release_expression(held),
+        raise("'advisory lock was not held when it was released'"),
+    )
 }
 
 fn release_expression(held: &HeldLocks) -> String {

@@ -1,8 +1,6 @@
 //! The SQL that takes locks.
 
-use std::fmt::Write as _;
-
-use super::answer::push_raise;
+use super::answer::raise;
 use super::{call, comment, label};
 use crate::lock_set::LockSet;
 use crate::wait::Wait;
@@ -34,22 +32,32 @@ pub(crate) fn try_locks(set: &LockSet<'_>, check: SnapshotCheck) -> String {
 
 /// `CASE` is what guarantees that the locks are tried in order, and none after the missing one.
 fn try_expression(set: &LockSet<'_>, check: SnapshotCheck) -> String {
-    let mut sql = String::from("CASE");
-    if check == SnapshotCheck::On {
-        sql.push_str(
-            " WHEN pg_catalog.current_setting('transaction_isolation') NOT LIKE 'read %' THEN -1",
-        );
-    }
-    push_tries(&mut sql, set, "pg_try_advisory_xact_lock");
-    sql.push_str(" ELSE 0 END");
-    sql
+    let tries = tries(set, "pg_try_advisory_xact_lock");
+    let check = match check {
+        SnapshotCheck::On => {
+            " WHEN pg_catalog.current_setting('transaction_isolation') NOT LIKE 'read %' THEN -1"
+        }
+        SnapshotCheck::Off => "",
+    };
+    format!("CASE{check}{tries} ELSE 0 END")
 }
 
-fn push_tries(sql: &mut String, set: &LockSet<'_>, function: &str) {
-    for (position, lock) in (1..).zip(&set.locks) {
-        let call = call(function, set.mode, lock.key);
-        let _ = write!(sql, " WHEN NOT {call} THEN {position}");
-    }
+fn tries(set: &LockSet<'_>, function: &str) -> String {
+    calls(set, function, |position, call| {
+        format!(" WHEN NOT {call} THEN {position}")
+    })
+}
+
+/// Puts a piece of SQL together for each lock, from its position and the call of a function for it.
+fn calls(set: &LockSet<'_>, function: &str, piece: impl Fn(usize, String) -> String) -> String {
+    let calls = set
+        .locks
+        .iter()
+        .map(|lock| call(function, set.mode, lock.key));
+    (1..)
+        .zip(calls)
+        .map(|(position, call)| piece(position, call))
+        .collect()
 }
 
 /// A `DO` block that takes all locks, or fails with the mark of an [`Answer`].
@@ -58,99 +66,102 @@ fn push_tries(sql: &mut String, set: &LockSet<'_>, function: &str) {
 /// back (to a savepoint). Session locks are taken last, and only while the same locks are held for
 /// the transaction: then they are granted at once. A session lock that is waited for under a
 /// timeout can be granted and yet be reported as timed out, and nobody would know that it is held.
+///
+/// Little is done after the wait, because others wait for this one by then.
 pub(crate) fn wait_block(set: &LockSet<'_>, scope: Scope, check: SnapshotCheck) -> String {
-    let mut sql = String::from("DO $$DECLARE missing int := ");
-    sql.push_str(&try_expression(set, check));
-    sql.push_str("; ");
-    if set.wait == Wait::No {
-        sql.push_str("BEGIN ");
-    } else {
-        push_wait(&mut sql, set);
-    }
-    let label = label(set);
-    if check == SnapshotCheck::On {
-        push_raise(
-            &mut sql,
-            "missing < 0",
-            &format!("advisory lock {label} begins again, for a newer snapshot"),
-        );
-    }
-    push_raise(
-        &mut sql,
-        "missing > 0",
-        &format!("advisory lock {label} is not available"),
-    );
-    if scope == Scope::Session {
-        push_perform(&mut sql, set, "pg_advisory_lock");
-    }
-    sql.push_str("END$$");
-    sql
-}
-
-/// The rest of the declarations, and the wait for those locks that were not free.
-fn push_wait(sql: &mut String, set: &LockSet<'_>) {
-    const SET: &str = "PERFORM pg_catalog.set_config('lock_timeout', ";
-    // `lock_timeout` limits each wait alone. Several locks share one deadline, so that it has to be
-    // set anew for each of them, to what is left.
-    let deadline = match (set.locks.len(), set.wait) {
-        (0 | 1, _) | (_, Wait::Forever | Wait::No) => None,
-        (_, Wait::Inherit) => Some(String::from(
-            "CASE WHEN before <> '0' THEN pg_catalog.clock_timestamp() + before::interval END",
-        )),
-        (_, Wait::AtMost(millis)) => Some(format!(
-            "pg_catalog.clock_timestamp() + interval '{millis} ms'"
-        )),
+    let Timeout {
+        declare,
+        start,
+        renew,
+        restore,
+    } = Timeout::new(set);
+    let tries = try_expression(set, check);
+    let keep = match scope {
+        Scope::Transaction => String::new(),
+        Scope::Session => calls(set, "pg_advisory_lock", |_, call| {
+            format!("PERFORM {call}; ")
+        }),
     };
-    let changes_timeout = deadline.is_some() || set.wait != Wait::Inherit;
-
-    if changes_timeout {
-        sql.push_str("before text; ");
-    }
-    if deadline.is_some() {
-        sql.push_str("deadline timestamptz; ");
-    }
-    sql.push_str("BEGIN IF missing > 0 THEN BEGIN ");
-    if changes_timeout {
-        sql.push_str("before := pg_catalog.current_setting('lock_timeout'); ");
-    }
-    match (&deadline, set.wait) {
-        (Some(deadline), _) => {
-            let _ = write!(sql, "deadline := {deadline}; ");
-        }
-        (None, Wait::AtMost(millis)) => {
-            let _ = write!(sql, "{SET}'{millis}', true); ");
-        }
-        (None, Wait::Forever) => {
-            let _ = write!(sql, "{SET}'0', true); ");
-        }
-        (None, Wait::Inherit | Wait::No) => {}
-    }
-    for (position, lock) in (1..).zip(&set.locks) {
-        if set.locks.len() > 1 {
-            let _ = write!(sql, "missing := {position}; ");
-        }
-        if deadline.is_some() {
-            let _ = write!(
-                sql,
-                "IF deadline IS NOT NULL THEN {SET}greatest(1, pg_catalog.ceil(extract(epoch FROM \
-                 deadline - pg_catalog.clock_timestamp()) * 1000))::int::text, true); END IF; "
-            );
-        }
-        let _ = write!(
-            sql,
-            "PERFORM {}; ",
-            call("pg_advisory_xact_lock", set.mode, lock.key)
-        );
-    }
-    if changes_timeout {
-        let _ = write!(sql, "{SET}before, true); ");
-    }
-    sql.push_str("missing := 0; EXCEPTION WHEN lock_not_available THEN NULL; END; END IF; ");
+    let refuse = raise(&refusal(set, check));
+    let wait = if set.wait == Wait::No {
+        String::new()
+    } else {
+        let locks = calls(set, "pg_advisory_xact_lock", |position, call| {
+            format!("missing := {position}; {renew}PERFORM {call}; ")
+        });
+        format!(
+            "IF missing > 0 THEN BEGIN {start}{locks}{restore}{keep}RETURN; \
+             EXCEPTION WHEN lock_not_available THEN NULL; END; END IF; "
+        )
+    };
+    format!(
+        "DO $$DECLARE missing int := {tries}; {declare}\
+         BEGIN IF missing <> 0 THEN {wait}{refuse}END IF; {keep}END$$"
+    )
 }
 
-fn push_perform(sql: &mut String, set: &LockSet<'_>, function: &str) {
-    for lock in &set.locks {
-        let _ = write!(sql, "PERFORM {}; ", call(function, set.mode, lock.key));
+/// The pieces of a [`wait_block`] that limit the wait.
+#[derive(Default)]
+struct Timeout {
+    declare: &'static str,
+    start: String,
+    /// Comes before each lock.
+    renew: &'static str,
+    restore: &'static str,
+}
+
+impl Timeout {
+    fn new(set: &LockSet<'_>) -> Self {
+        // `lock_timeout` limits each wait alone. Several locks share one deadline, so that it has
+        // to be set anew for each of them, to what is left.
+        let deadline = match (set.wait, set.locks.len()) {
+            (Wait::No, _) | (Wait::Inherit, 0 | 1) => return Self::default(),
+            (Wait::Forever, _) => return Self::fixed(0),
+            (Wait::AtMost(millis), 0 | 1) => return Self::fixed(millis),
+            (Wait::AtMost(millis), _) => {
+                format!("pg_catalog.clock_timestamp() + interval '{millis} ms'")
+            }
+            (Wait::Inherit, _) => String::from(
+                "CASE WHEN before <> '0' THEN pg_catalog.clock_timestamp() + before::interval END",
+            ),
+        };
+        Self {
+            declare: "before text; deadline timestamptz; ",
+            start: format!(
+                "before := pg_catalog.current_setting('lock_timeout'); deadline := {deadline}; "
+            ),
+            renew: "IF deadline IS NOT NULL THEN PERFORM pg_catalog.set_config('lock_timeout', \
+                    greatest(1, pg_catalog.ceil(extract(epoch FROM \
+                    deadline - pg_catalog.clock_timestamp()) * 1000))::int::text, true); END IF; ",
+            restore: Self::RESTORE,
+        }
+    }
+
+    const RESTORE: &'static str = "PERFORM pg_catalog.set_config('lock_timeout', before, true); ";
+
+    fn fixed(millis: i32) -> Self {
+        Self {
+            declare: "before text; ",
+            start: format!(
+                "before := pg_catalog.current_setting('lock_timeout'); \
+                 PERFORM pg_catalog.set_config('lock_timeout', '{millis}', true); "
+            ),
+            renew: "",
+            restore: Self::RESTORE,
+        }
+    }
+}
+
+/// What the server's log says about a lock that was not taken, as an SQL expression.
+fn refusal(set: &LockSet<'_>, check: SnapshotCheck) -> String {
+    let label = label(set);
+    let unavailable = format!("'advisory lock {label} is not available'");
+    match check {
+        SnapshotCheck::Off => unavailable,
+        SnapshotCheck::On => format!(
+            "CASE WHEN missing > 0 THEN {unavailable} \
+             ELSE 'advisory lock {label} begins again, for a newer snapshot' END"
+        ),
     }
 }
 
@@ -158,18 +169,10 @@ fn push_perform(sql: &mut String, set: &LockSet<'_>, function: &str) {
 ///
 /// The statements wait for nothing, because the session holds the locks already.
 pub(crate) fn session_to_transaction(set: &LockSet<'_>) -> String {
-    let calls = |function| {
-        let calls = set
-            .locks
-            .iter()
-            .map(|lock| call(function, set.mode, lock.key));
-        calls.collect::<Vec<_>>().join(", ")
-    };
-    format!(
-        "SELECT {}; SELECT {}",
-        calls("pg_advisory_xact_lock"),
-        calls("pg_advisory_unlock")
-    )
+    let select = |_, call| format!("SELECT {call}; ");
+    let lock = calls(set, "pg_advisory_xact_lock", select);
+    let unlock = calls(set, "pg_advisory_unlock", select);
+    lock + &unlock
 }
 
 /// `SELECT`s the code of an [`Answer`]: session locks, without waiting.
@@ -177,8 +180,10 @@ pub(crate) fn session_to_transaction(set: &LockSet<'_>) -> String {
 /// The same locks are taken for the transaction of this statement first. So if one is missing,
 /// those before it end with the statement.
 pub(crate) fn try_session_locks(set: &LockSet<'_>) -> String {
-    let mut cases = String::new();
-    push_tries(&mut cases, set, "pg_try_advisory_xact_lock");
-    push_tries(&mut cases, set, "pg_try_advisory_lock");
-    format!("{}SELECT CASE{cases} ELSE 0 END AS code", comment(set))
+    let transaction = tries(set, "pg_try_advisory_xact_lock");
+    let session = tries(set, "pg_try_advisory_lock");
+    format!(
+        "{}SELECT CASE{transaction}{session} ELSE 0 END AS code",
+        comment(set)
+    )
 }
