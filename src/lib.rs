@@ -90,6 +90,7 @@
 //!
 //! | feature | default | |
 //! |---|---|---|
+//! | `macros` | yes | the attribute [`#[advisory]`](macro@advisory) |
 //! | `async` | no | [the same locks for `diesel-async`](AdvisoryLock), without libpq |
 //! | `django-pglock` | no | `LockKey::django_pglock`, for locks that a Django application takes as well |
 //!
@@ -132,3 +133,8 @@ pub use self::session::Session;
 pub use self::transaction::OwnTransaction;
 pub use self::unavailable::{Holder, Unavailable};
 pub use self::xact::OpenTransaction;
+/// Calls [`AdvisoryLock::run`], on [`advisory`](AdvisoryConnection::advisory) or
+/// [`advisory_session`](AdvisoryConnection::advisory_session). What is said there of errors, panics and
+/// open transactions holds here.
+#[cfg(feature = "macros")]
+pub use diesel_advisory_macros::advisory;
