@@ -17,6 +17,10 @@ use crate::support::{
 const CONNECTIONS: usize = 64;
 const DURATION: Duration = Duration::from_secs(3);
 
+/// The advisory locks of the session that asks.
+const HELD: &str = "SELECT count(*)::int AS value FROM pg_locks \
+                    WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+
 /// So many at once are not for the server that all tests share.
 fn sandbox() -> Sandbox {
     Sandbox::start().unwrap()
@@ -112,6 +116,48 @@ fn those_who_came_first_are_first() {
     for (place, number) in entered.iter().enumerate() {
         assert!(place.abs_diff(*number) <= 2, "out of order: {entered:?}");
     }
+}
+
+/// The server can grant a lock and still report that the time is over.
+#[test]
+fn waits_that_end_just_then_leave_nothing_held() {
+    const WAITERS: usize = 8;
+
+    let sandbox = sandbox();
+    let lock = unique("contention.race");
+    let ended = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..WAITERS {
+            let (sandbox, lock, ended) = (&sandbox, &lock, &ended);
+            scope.spawn(move || {
+                let mut conn = connect_to(sandbox.url());
+                let began = Instant::now();
+                while began.elapsed() < DURATION {
+                    let millis = Duration::from_millis(1 + u64::try_from(number).unwrap());
+                    let builder = conn.advisory(lock).timeout(millis);
+                    let builder = if number % 2 == 0 {
+                        builder.serializable()
+                    } else {
+                        builder
+                    };
+                    let result = builder.run(|conn| {
+                        execute(conn, "SELECT pg_sleep(0.001)");
+                        Ok::<_, Error>(())
+                    });
+                    match result {
+                        Ok(()) => {}
+                        Err(Error::Unavailable(_)) => {
+                            ended.fetch_add(1, Ordering::Relaxed);
+                            assert_eq!(integer(&mut conn, HELD), 0);
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                assert_eq!(integer(&mut conn, HELD), 0);
+            });
+        }
+    });
+    assert!(ended.into_inner() > 0, "no wait has ended in vain");
 }
 
 /// Shared holders are inside together, and an exclusive one is alone.

@@ -1,5 +1,7 @@
 //! Names are data: whatever is in them, a lock is taken and nothing else happens.
 
+use std::fmt::Debug;
+
 use diesel::prelude::*;
 use diesel_advisory::{AdvisoryConnection, AdvisoryLock, Error, LockId};
 use diesel_advisory_sandbox::{Proxy, Sandbox};
@@ -115,8 +117,8 @@ fn nothing_but_the_lock_happens() {
         let name = unique(&begin);
         proxy.reset();
         lock(&mut conn, &name);
-        assert_eq!(sent_without(&proxy, &name), expected, "{:.50?}", name);
-        assert_eq!(proxy.round_trips(), round_trips, "{:.50?}", name);
+        assert_eq!(sent_without(&proxy, &name), expected, "{name:.50?}");
+        assert_eq!(proxy.round_trips(), round_trips, "{name:.50?}");
         assert_clean(&mut conn);
         assert_free(name);
     }
@@ -162,12 +164,14 @@ fn an_unavailable_name_is_told_as_written() {
     assert_eq!(crate::support::unavailable(error).lock.to_string(), name);
 }
 
+#[track_caller]
+fn assert_empty<T: Debug>(result: Result<T, Error>) {
+    let error = result.expect_err("a lock without a name");
+    assert!(matches!(error, Error::EmptyName), "{error:?}");
+}
+
 #[test]
 fn an_empty_name_is_refused_and_nothing_sent() {
-    #[track_caller]
-    fn assert_empty<T: std::fmt::Debug>(result: Result<T, Error>) {
-        assert!(matches!(result, Err(Error::EmptyName)), "{result:?}");
-    }
     let proxy = Sandbox::shared().proxy();
     let mut conn = connect_to(proxy.url());
     let called = |_: &mut PgConnection| -> Result<(), Error> { panic!("without a lock") };

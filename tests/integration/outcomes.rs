@@ -11,21 +11,31 @@ use diesel_advisory_sandbox::Sandbox;
 
 use crate::support::{
     Holder, PATIENCE, Wait, assert_clean, assert_free, committed, connect, execute, insert,
-    lock_session, pid, table, unavailable, unique, wait_until_queued,
+    lock_session, locks_of, pid, table, unavailable, unique, wait_until_queued,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Run,
+    RunSerializable,
     RunInTransaction,
     Xact,
 }
 
-const SCOPES: [Scope; 3] = [Scope::Run, Scope::RunInTransaction, Scope::Xact];
+const SCOPES: [Scope; 4] = [
+    Scope::Run,
+    Scope::RunSerializable,
+    Scope::RunInTransaction,
+    Scope::Xact,
+];
 
 impl Scope {
+    fn is_inside_a_transaction(self) -> bool {
+        matches!(self, Self::RunInTransaction | Self::Xact)
+    }
+
     fn begin(self, conn: &mut PgConnection) {
-        if self != Self::Run {
+        if self.is_inside_a_transaction() {
             AnsiTransactionManager::begin_transaction(conn).unwrap();
         }
     }
@@ -33,6 +43,7 @@ impl Scope {
     fn attempt(self, conn: &mut PgConnection, lock: &str, wait: Wait) -> Result<(), Error> {
         match self {
             Self::Run | Self::RunInTransaction => wait.on(conn.advisory(lock)).run(|_| Ok(())),
+            Self::RunSerializable => wait.on(conn.advisory(lock).serializable()).run(|_| Ok(())),
             Self::Xact => wait.on(conn.advisory_xact(lock)).acquire(),
         }
     }
@@ -189,13 +200,16 @@ fn check_failed_wait(language: Language, scope: Scope, wait: Wait, interference:
         } else if scope == Scope::RunInTransaction {
             AnsiTransactionManager::commit_transaction(&mut conn).unwrap();
         }
-        execute(&mut conn, "SELECT pg_advisory_unlock_all()");
+        if interference == Interference::Deadlock {
+            assert_eq!(locks_of(pid(&mut conn)), 1, "{case}");
+            execute(&mut conn, "SELECT pg_advisory_unlock_all()");
+        }
         assert_clean(&mut conn);
     }
     ends();
     assert_free(lock);
     let kept = match scope {
-        Scope::Run => true,
+        Scope::Run | Scope::RunSerializable => true,
         Scope::RunInTransaction => !lost,
         Scope::Xact => false,
     };
@@ -237,7 +251,7 @@ fn a_wait_in_vain_leaves_the_transaction_usable() {
                 );
 
                 insert(&mut conn, &table, 2).unwrap();
-                if scope != Scope::Run {
+                if scope.is_inside_a_transaction() {
                     AnsiTransactionManager::commit_transaction(&mut conn).unwrap();
                 }
                 assert_eq!(committed(&table), [1, 2], "{scope:?}, {wait:?}");

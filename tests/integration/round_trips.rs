@@ -88,7 +88,7 @@ fn of_a_lock_around_a_transaction() {
             .chain([(Wait::No, no_wait)])
         {
             let counts = count(&mut conn, &proxy, &|conn| {
-                operation(conn, &lock, wait).unwrap()
+                operation(conn, &lock, wait).unwrap();
             });
             assert_eq!(counts, [expected; 2], "{what}, {wait:?}");
         }
@@ -145,7 +145,7 @@ fn of_a_lock_in_an_open_transaction() {
         for wait in Wait::ALL {
             let lock = unique("round_trips.open");
             let counts = count(&mut conn, &proxy, &|conn| {
-                operation(conn, &lock, wait).unwrap()
+                operation(conn, &lock, wait).unwrap();
             });
             assert_eq!(counts, [1; 2], "{what}, {wait:?}");
         }
