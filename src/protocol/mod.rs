@@ -5,6 +5,8 @@
 mod frame;
 mod open_transaction;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroU32;
 use std::time::Instant;

@@ -90,3 +90,27 @@ fn granted(key: LockKey) -> String {
          AND objid = '{objid}'::oid AND objsubid = {objsubid}"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::comment;
+    use crate::LockId;
+    use crate::lock_set::Request;
+
+    #[test]
+    fn a_comment_shows_names_without_what_could_end_it() {
+        let long = "x".repeat(1_000_000);
+        let shown = format!("{}...", "x".repeat(100));
+        for (name, label) in [
+            ("billing.close_month", "billing.close_month"),
+            ("a-b:c_D.9", "a-b:c_D.9"),
+            ("*/ DROP TABLE x; --", "___DROP_TABLE_x__--"),
+            ("it's $$ \\ \" \0 \n", "it_s___________"),
+            ("réunion 🔒", "r_union__"),
+            (&long, &shown),
+        ] {
+            let set = Request::new(LockId::from(name)).into_lock_set(std::iter::empty());
+            assert_eq!(comment(&set), format!("/* advisory lock {label} */ "));
+        }
+    }
+}
