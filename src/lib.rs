@@ -100,16 +100,20 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+pub mod catalog;
 mod connection;
 mod error;
 mod foreign_keys;
 pub mod functions;
 mod guard;
+pub mod inspect;
 mod link;
 mod lock;
 mod lock_id;
 mod lock_key;
 mod lock_set;
+#[cfg(feature = "migrations")]
+pub mod migrations;
 mod protocol;
 mod session;
 mod sql;
@@ -123,6 +127,8 @@ mod xact;
 pub use self::asynchronous::{
     Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc, IntoAsyncAdvisorySession,
 };
+#[cfg(feature = "migrations")]
+pub use self::catalog::MIGRATIONS;
 pub use self::connection::{AdvisoryConnection, IntoAdvisorySession};
 pub use self::error::Error;
 pub use self::guard::AdvisoryGuard;

@@ -1,0 +1,157 @@
+//! Names for keys.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::LockKey;
+
+/// The name of a lock, and its key.
+///
+/// | from | key |
+/// |---|---|
+/// | `&str`, `String` | that of the lock of this name: see [`LockKey::from_name`] |
+/// | `(name, i64)`, `(name, LockKey)` | that key. For numbers that older code has, and for keys that other programs derive |
+///
+/// ```
+/// use diesel_advisory::LockKey;
+/// use diesel_advisory::inspect::LockName;
+///
+/// let name = LockName::from("billing.close_month");
+/// assert_eq!(name.key(), LockKey::from_name("billing.close_month"));
+/// assert_eq!(LockName::from(("import of 2019", 4711)).key(), LockKey::BigInt(4711));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockName<'a> {
+    key: LockKey,
+    name: Cow<'a, str>,
+}
+
+impl LockName<'_> {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key that it stands for.
+    #[must_use]
+    pub const fn key(&self) -> LockKey {
+        self.key
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for LockName<'a> {
+    fn from(name: Cow<'a, str>) -> Self {
+        Self {
+            key: LockKey::from_name(&name),
+            name,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for LockName<'a> {
+    fn from(name: &'a str) -> Self {
+        Cow::Borrowed(name).into()
+    }
+}
+
+impl<'a> From<&'a String> for LockName<'a> {
+    fn from(name: &'a String) -> Self {
+        name.as_str().into()
+    }
+}
+
+impl From<String> for LockName<'_> {
+    fn from(name: String) -> Self {
+        Cow::<str>::Owned(name).into()
+    }
+}
+
+impl<'a, N: Into<Cow<'a, str>>> From<(N, LockKey)> for LockName<'a> {
+    fn from((name, key): (N, LockKey)) -> Self {
+        Self {
+            key,
+            name: name.into(),
+        }
+    }
+}
+
+impl<'a, N: Into<Cow<'a, str>>> From<(N, i64)> for LockName<'a> {
+    fn from((name, key): (N, i64)) -> Self {
+        (name, LockKey::BigInt(key)).into()
+    }
+}
+
+/// Names that are known, to show them in place of keys.
+///
+/// A key cannot be turned back into its name, so somebody has to know the names: the program, which
+/// collects them into this, or the [catalog](crate::catalog), with [`catalog::names`].
+///
+/// ```
+/// use diesel_advisory::LockKey;
+/// use diesel_advisory::inspect::Names;
+///
+/// let names = Names::from_iter(["billing.close_month", "reports.nightly"]);
+/// let key = LockKey::from_name("reports.nightly");
+/// assert_eq!(names.display(key), "reports.nightly");
+/// assert_eq!(names.display(LockKey::Pair(1, 2)), "(1, 2)");
+/// ```
+///
+/// [`catalog::names`]: crate::catalog::names
+#[derive(Debug, Clone, Default)]
+pub struct Names(BTreeMap<LockKey, Vec<String>>);
+
+impl Names {
+    /// The names of a key, in the order in which they were added: usually one or none.
+    #[must_use]
+    pub fn of(&self, key: LockKey) -> &[String] {
+        self.0.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The name of the key, or the key itself if none is known.
+    ///
+    /// Names that share the key are shown with ` | ` between them.
+    #[must_use]
+    pub fn display(&self, key: LockKey) -> String {
+        match self.of(key) {
+            [] => key.to_string(),
+            names => names.join(" | "),
+        }
+    }
+}
+
+impl<'a, N: Into<LockName<'a>>> Extend<N> for Names {
+    fn extend<I: IntoIterator<Item = N>>(&mut self, names: I) {
+        for name in names {
+            let LockName { key, name } = name.into();
+            let known = self.0.entry(key).or_default();
+            if !known.iter().any(|known| *known == name) {
+                known.push(name.into_owned());
+            }
+        }
+    }
+}
+
+impl<'a, N: Into<LockName<'a>>> FromIterator<N> for Names {
+    fn from_iter<I: IntoIterator<Item = N>>(names: I) -> Self {
+        let mut all = Self::default();
+        all.extend(names);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+    use crate::LockKey;
+
+    #[test]
+    fn a_key_can_have_several_names_but_each_once() {
+        let mut names = Names::from_iter([("old", 7), ("new", 7), ("old", 7)]);
+        names.extend([("pair", LockKey::Pair(0, 7))]);
+        assert_eq!(names.of(LockKey::BigInt(7)), ["old", "new"]);
+        assert_eq!(names.display(LockKey::BigInt(7)), "old | new");
+        assert_eq!(names.display(LockKey::Pair(0, 7)), "pair");
+        assert_eq!(names.display(LockKey::BigInt(-8)), "-8");
+    }
+}

@@ -1,0 +1,54 @@
+//! The views of PostgreSQL that know about locks, as far as they matter here.
+
+diesel::table! {
+    /// [`pg_locks`](https://www.postgresql.org/docs/current/view-pg-locks.html)
+    pg_catalog.pg_locks (pid) {
+        /// `advisory` for all that [`locks`](crate::inspect::locks) selects.
+        locktype -> Text,
+        /// The database that the lock belongs to.
+        database -> Nullable<Oid>,
+        /// The upper half of a single key, or the first key of a pair.
+        classid -> Nullable<Oid>,
+        /// The lower half of a single key, or the second key of a pair.
+        objid -> Nullable<Oid>,
+        /// 1 for a single key, 2 for a pair.
+        objsubid -> Nullable<SmallInt>,
+        /// The process that holds or awaits the lock; null for a prepared transaction.
+        pid -> Nullable<Integer>,
+        /// `ExclusiveLock` or `ShareLock`.
+        mode -> Text,
+        /// Whether the lock is held; if not, it is waited for.
+        granted -> Bool,
+        /// When the wait began; null for a held lock.
+        waitstart -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// [`pg_stat_activity`](https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW)
+    pg_catalog.pg_stat_activity (pid) {
+        /// The process of the session.
+        pid -> Integer,
+        /// The role that has logged in.
+        #[sql_name = "usename"]
+        username -> Nullable<Text>,
+        /// What the session calls itself.
+        application_name -> Nullable<Text>,
+        /// The client's address; null for a Unix socket.
+        client_addr -> Nullable<Inet>,
+        /// When the session began.
+        backend_start -> Nullable<Timestamptz>,
+        /// When the open transaction began.
+        xact_start -> Nullable<Timestamptz>,
+        /// When the present statement, or else the last one, began.
+        query_start -> Nullable<Timestamptz>,
+        /// Since when the session is in its state.
+        state_change -> Nullable<Timestamptz>,
+        /// `active`, `idle`, `idle in transaction`, …
+        state -> Nullable<Text>,
+        /// The present statement, or else the last one.
+        query -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(pg_locks, pg_stat_activity);
