@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod contention;
+#[cfg(feature = "django-pglock")]
+mod django;
 mod errors;
+mod foreign_keys;
 mod frames;
 mod functions;
 mod isolation;
@@ -11,8 +14,17 @@ mod lock_timeout;
 mod lost;
 mod names;
 mod outcomes;
+mod poolers;
 mod pools;
 mod round_trips;
+mod session;
+mod session_loss;
+mod session_outcomes;
+mod session_pools;
+mod session_races;
+mod session_reentrancy;
+mod session_round_trips;
+mod session_transactions;
 mod sets;
 mod support;
 mod timeouts;
