@@ -15,6 +15,13 @@ use crate::support::*;
 /// How many sessions the pooler has with the server.
 const SESSIONS: usize = 3;
 
+/// Which of the free sessions has its turn: the one that was used last, or the one before all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    MostRecent,
+    LeastRecent,
+}
+
 /// A real pgbouncer in front of a server of its own.
 struct Pooler {
     process: Child,
@@ -24,7 +31,7 @@ struct Pooler {
 
 impl Pooler {
     /// `None` if pgbouncer is not installed, which is an error in a full run only.
-    fn start() -> Option<Self> {
+    fn start(turn: Turn) -> Option<Self> {
         let Some(program) = find_program() else {
             let full = std::env::var_os("DIESEL_ADVISORY_FULL").is_some();
             assert!(!full, "pgbouncer is not installed");
@@ -37,7 +44,7 @@ impl Pooler {
         let folder = PathBuf::from(unique(&format!("/tmp/dapg-pooler-{}", std::process::id())));
         DirBuilder::new().mode(0o755).create(&folder).unwrap();
         let ini = folder.join("pgbouncer.ini");
-        fs::write(&ini, settings(&sockets, &folder)).unwrap();
+        fs::write(&ini, settings(&sockets, &folder, turn)).unwrap();
         chown(&folder, Some(user), None).unwrap();
 
         // However this process ends, its end of the pipe closes, and then pooler and folder go.
@@ -116,7 +123,7 @@ fn sockets_of(server: &Sandbox) -> PathBuf {
     PathBuf::from(text(&mut connect_to(server.url()), sql))
 }
 
-fn settings(server: &Path, own: &Path) -> String {
+fn settings(server: &Path, own: &Path, turn: Turn) -> String {
     let (server, own) = (server.display(), own.display());
     format!(
         "[databases]\n\
@@ -126,7 +133,9 @@ fn settings(server: &Path, own: &Path) -> String {
          listen_port = 6432\n\
          auth_type = any\n\
          pool_mode = transaction\n\
-         default_pool_size = {SESSIONS}\n"
+         default_pool_size = {SESSIONS}\n\
+         server_round_robin = {}\n",
+        i32::from(turn == Turn::LeastRecent)
     )
 }
 
@@ -142,7 +151,7 @@ fn name_for_root(user: u32) -> Option<String> {
 
 #[test]
 fn a_session_lock_that_was_switched_away_is_told() {
-    let Some(pooler) = Pooler::start() else {
+    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
         return;
     };
     let (mut conn, mut other) = (pooler.connect(), pooler.connect());
@@ -177,7 +186,7 @@ fn a_session_lock_that_was_switched_away_is_told() {
 
 #[test]
 fn a_run_that_was_switched_away_is_told() {
-    let Some(pooler) = Pooler::start() else {
+    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
         return;
     };
     let (mut conn, mut other) = (pooler.connect(), pooler.connect());
@@ -230,7 +239,7 @@ fn add_one(conn: &mut PgConnection) -> QueryResult<usize> {
 
 #[test]
 fn own_transactions_work() {
-    let Some(pooler) = Pooler::start() else {
+    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
         return;
     };
     count_up(&pooler, |conn, wait, round| {
@@ -247,7 +256,7 @@ fn own_transactions_work() {
 
 #[test]
 fn open_transactions_work() {
-    let Some(pooler) = Pooler::start() else {
+    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
         return;
     };
     count_up(&pooler, |conn, wait, _| {
@@ -258,4 +267,39 @@ fn open_transactions_work() {
         });
         added.unwrap()
     });
+}
+
+/// The isolated transaction has the lock as one of the session while it waits for a safe snapshot. If it
+/// fails there, the session must not go back to the pooler with the lock.
+#[test]
+fn own_transactions_that_fail_leave_nothing_in_the_pooler() {
+    let Some(pooler) = Pooler::start(Turn::LeastRecent) else {
+        return;
+    };
+    // Opens all of its sessions, so that it has others to choose from.
+    pooler.assert_clean();
+    let mut observer = connect_to(pooler.server.url());
+    // Nobody has a safe snapshot while this one may still write.
+    let mut writer = connect_to(pooler.server.url());
+    execute(&mut writer, "CREATE TABLE written ()");
+    execute(
+        &mut writer,
+        "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM written",
+    );
+
+    let mut conn = pooler.connect();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(move || {
+            let lock = conn.advisory("x").serializable().read_only().deferrable();
+            lock.run(|_| Ok::<_, Error>(())).unwrap_err()
+        });
+        let cancel = "SELECT count(pg_cancel_backend(pid))::int AS value FROM pg_stat_activity \
+                      WHERE wait_event = 'SafeSnapshot'";
+        wait_until("the wait for a safe snapshot is cancelled", || {
+            integer(&mut observer, cancel) != 0
+        });
+        let error = run.join().unwrap();
+        assert!(matches!(error, Error::Database(_)), "{error:?}");
+    });
+    pooler.assert_clean();
 }

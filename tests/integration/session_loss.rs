@@ -92,6 +92,17 @@ fn what_others_have_taken_since_is_left_to_them() {
     taken.release().unwrap();
 }
 
+/// A guard is as good as the connection in it.
+#[test]
+fn with_the_connection_of_another() {
+    let (mut conn, mut other, name) = (connect(), connect(), unique("loss.swapped"));
+    let mut held = conn.advisory_session(&name).acquire().unwrap();
+    std::mem::swap(&mut *held, &mut other);
+    assert!(!held.is_held().unwrap());
+    assert_not_held(&held.release());
+    assert!(conn.is_advisory_locked(&name).unwrap());
+}
+
 /// Loses the session of a pooled guard in some way, and asserts that it is told and replaced.
 #[track_caller]
 fn lose(server: &Sandbox, lose: impl Fn(i32)) {

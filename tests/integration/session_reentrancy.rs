@@ -141,3 +141,19 @@ fn what_was_held_before_outlives_a_set_that_failed() {
     held.release().unwrap();
     assert_free(name);
 }
+
+/// An isolated transaction has the locks as those of the session for a moment.
+#[test]
+fn what_was_held_before_outlives_an_isolated_run_that_failed() {
+    let (mut conn, name, other) = (connect(), unique("reentrancy.a"), unique("reentrancy.b"));
+    let _holder = Holder::of(other.clone());
+    let mut held = conn.advisory_session(&name).acquire().unwrap();
+    execute(&mut held, "SET statement_timeout = '20ms'");
+    let set = held.advisory(&name).and(&other).serializable();
+    assert!(matches!(set.run(|_| Ok(())), Err(Error::Database(_))));
+    execute(&mut held, "SET statement_timeout = 0");
+    assert!(held.is_held().unwrap());
+    assert_taken(name.clone());
+    held.release().unwrap();
+    assert_free(name);
+}
