@@ -9,14 +9,14 @@ use crate::args::{self, Args, Setting};
 use crate::function::{Connection, Function, there_are};
 use crate::template::{self, Template};
 
-pub(crate) fn expand(args: Args, mut function: Function) -> Result<TokenStream> {
+pub(crate) fn expand(args: &Args, mut function: Function) -> Result<TokenStream> {
     function.check()?;
     let conn = function.take_connection(args.conn.as_ref())?;
     let id = Id::new(args.id.as_ref(), &function, &conn)?;
 
     let mut body = Group::new(
         function.body.delimiter(),
-        statements(&args, &function, &conn, &id),
+        statements(args, &function, &conn, &id),
     );
     // What rustc says of the whole body, it says of the user's.
     body.set_span(function.body.span());
@@ -221,7 +221,7 @@ mod tests {
     fn assert_expands(args: TokenStream, function: TokenStream, expected: &TokenStream) {
         let args = syn::parse2(args).unwrap();
         let function = syn::parse2(function).unwrap();
-        let expanded = super::expand(args, function).unwrap();
+        let expanded = super::expand(&args, function).unwrap();
         assert_eq!(expanded.to_string(), expected.to_string());
     }
 

@@ -104,7 +104,7 @@ impl Function {
         }
         let place = returns.map_or_else(
             || self.sig.ident.to_token_stream(),
-            |ty| ty.to_token_stream(),
+            ToTokens::to_token_stream,
         );
         Err(Error::new_spanned(
             place,

@@ -14,7 +14,7 @@ use proc_macro::TokenStream;
 pub fn advisory(args: TokenStream, item: TokenStream) -> TokenStream {
     let expanded = syn::parse(args)
         .and_then(|args| Ok((args, syn::parse(item.clone())?)))
-        .and_then(|(args, function)| expand::expand(args, function));
+        .and_then(|(args, function)| expand::expand(&args, function));
     match expanded {
         Ok(tokens) => tokens.into(),
         // With the function still there, nothing else complains of its absence.
