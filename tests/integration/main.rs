@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod contention;
 #[cfg(feature = "django-pglock")]
+
+mod contention;
 mod django;
 mod errors;
 mod foreign_keys;
