@@ -4,6 +4,7 @@
 
 #[cfg(feature = "django-pglock")]
 
+mod attribute;
 mod contention;
 mod django;
 mod errors;
