@@ -53,7 +53,7 @@ fn a_statement_timeout_is_a_database_error() {
     let _holder = Holder::of(name.clone());
     execute(&mut conn, "SET lock_timeout = '61s'");
     for wait in WAITING {
-        execute(&mut conn, "SET statement_timeout = '20ms'");
+        execute(&mut conn, "SET statement_timeout = '200ms'");
         let result = wait.on(conn.advisory_session(&name)).try_acquire();
         assert_database(&result.map(drop));
         execute(&mut conn, "RESET statement_timeout");
@@ -209,7 +209,7 @@ fn a_timeout_is_told_in_german_too() {
         .timeout(Duration::from_millis(5));
     unavailable(lock.acquire().unwrap_err());
 
-    execute(&mut conn, "SET statement_timeout = '20ms'");
+    execute(&mut conn, "SET statement_timeout = '200ms'");
     let error = conn.advisory_session(&name).acquire().unwrap_err();
     let Error::Database(error) = error else {
         panic!("a database error is what it should be: {error:?}");

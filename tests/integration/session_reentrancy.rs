@@ -132,7 +132,7 @@ fn what_was_held_before_outlives_a_set_that_failed() {
     let (mut conn, name, other) = (connect(), unique("reentrancy.a"), unique("reentrancy.b"));
     let _holder = Holder::of(other.clone());
     let mut held = conn.advisory_session(&name).acquire().unwrap();
-    execute(&mut held, "SET statement_timeout = '20ms'");
+    execute(&mut held, "SET statement_timeout = '200ms'");
     let set = held.advisory_session(&name).and(&other);
     assert!(matches!(set.acquire(), Err(Error::Database(_))));
     execute(&mut held, "SET statement_timeout = 0");
@@ -148,7 +148,7 @@ fn what_was_held_before_outlives_an_isolated_run_that_failed() {
     let (mut conn, name, other) = (connect(), unique("reentrancy.a"), unique("reentrancy.b"));
     let _holder = Holder::of(other.clone());
     let mut held = conn.advisory_session(&name).acquire().unwrap();
-    execute(&mut held, "SET statement_timeout = '20ms'");
+    execute(&mut held, "SET statement_timeout = '200ms'");
     let set = held.advisory(&name).and(&other).serializable();
     assert!(matches!(set.run(|_| Ok(())), Err(Error::Database(_))));
     execute(&mut held, "SET statement_timeout = 0");
