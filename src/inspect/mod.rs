@@ -137,7 +137,7 @@ where
     if ids.iter().any(LockId::is_empty_name) {
         return Err(Error::EmptyName);
     }
-    let keys = keys(conn, ids)?;
+    let keys = keys(conn, &ids)?;
     let objids = keys.iter().map(|key| key.to_pg_locks().1);
     // One half of the key is enough to leave most of the others out; the whole of it decides below.
     let held = locks()
@@ -156,7 +156,7 @@ where
 }
 
 /// The keys, in the order of the ids.
-fn keys<C: AdvisoryConnection>(conn: &mut C, ids: Vec<LockId<'_>>) -> Result<Vec<LockKey>, Error> {
+fn keys<C: AdvisoryConnection>(conn: &mut C, ids: &[LockId<'_>]) -> Result<Vec<LockKey>, Error> {
     let Some((first, rest)) = ids.split_first() else {
         return Ok(Vec::new());
     };

@@ -56,10 +56,11 @@ where
     lock_connection: Option<&'h mut H::Connection>,
     lock_id: Option<LockId<'static>>,
     timeout: Option<Duration>,
-    on_wait: Option<OnWait<'h>>,
+    on_wait: Option<OnWait>,
 }
 
-type OnWait<'h> = Box<dyn FnMut(&Waiting) + Send + 'h>;
+/// If it could borrow, so would the harness until it is dropped, and not only until it is used last.
+type OnWait = Box<dyn FnMut(&Waiting) + Send>;
 
 impl<'h, H, How> LockedHarness<'h, H, How>
 where
@@ -167,7 +168,7 @@ where
     /// # conn.revert_all_migrations(MIGRATIONS)?;
     /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn on_wait(mut self, on_wait: impl FnMut(&Waiting) + Send + 'h) -> Self {
+    pub fn on_wait(mut self, on_wait: impl FnMut(&Waiting) + Send + 'static) -> Self {
         self.on_wait = Some(Box::new(on_wait));
         self
     }
@@ -195,8 +196,8 @@ where
         S: MigrationSource<Pg>,
     {
         self.locked(|harness| {
-            let version = harness.revert_last_migration(Borrowed(&source))?;
             let migrations = source.migrations()?;
+            let version = harness.revert_last_migration(source)?;
             let migration = migrations.iter().find(|m| m.name().version() == version);
             match migration {
                 Some(migration) => harness.run_migration(migration),
@@ -251,7 +252,7 @@ where
     }
 
     fn applied(&mut self) -> Result<Applied> {
-        Ok(self.harness.with_connection(|conn| Applied::read(conn))??)
+        Ok(self.harness.with_connection(Applied::read)??)
     }
 
     /// Visits the connection that the lock is taken on.
@@ -392,7 +393,8 @@ where
             return Ok(Vec::new());
         }
         self.locked_in(&applied.schema, |harness| {
-            harness.run_pending_migrations(source).map(owned)
+            let versions = harness.run_pending_migrations(source)?;
+            Ok(owned(&versions))
         })
     }
 
@@ -441,7 +443,8 @@ where
             return Ok(Vec::new());
         }
         self.locked_in(&applied.schema, |harness| {
-            harness.revert_all_migrations(source).map(owned)
+            let versions = harness.revert_all_migrations(source)?;
+            Ok(owned(&versions))
         })
     }
 
@@ -504,17 +507,8 @@ where
     Ok(version)
 }
 
-fn owned(versions: Vec<MigrationVersion<'_>>) -> Vec<MigrationVersion<'static>> {
+fn owned(versions: &[MigrationVersion<'_>]) -> Vec<MigrationVersion<'static>> {
     versions.iter().map(MigrationVersion::as_owned).collect()
-}
-
-/// A source that is needed again.
-struct Borrowed<'s, S>(&'s S);
-
-impl<S: MigrationSource<Pg>> MigrationSource<Pg> for Borrowed<'_, S> {
-    fn migrations(&self) -> Result<Vec<Box<dyn Migration<Pg>>>> {
-        self.0.migrations()
-    }
 }
 
 impl<H, How> fmt::Debug for LockedHarness<'_, H, How>

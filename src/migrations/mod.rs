@@ -29,7 +29,9 @@
 //! 3. It reads **again** which migrations are pending, because another process may have run them
 //!    meanwhile, and runs those.
 //! 4. It releases the lock, also after a migration has failed or panicked. If the process dies,
-//!    PostgreSQL does, and the next one goes on from where it was left.
+//!    PostgreSQL does, and the next one goes on from where it was left. In the middle of a statement
+//!    PostgreSQL notices that only when the statement is done, unless
+//!    [`client_connection_check_interval`] is set.
 //!
 //! Reverting is done under the same lock.
 //!
@@ -81,6 +83,8 @@
 //! The lock connection sits idle while the migrations run. Something in between that closes idle
 //! connections frees the lock, and the release then reports [`Error::Database`](crate::Error::Database)
 //! or [`Error::NotHeld`](crate::Error::NotHeld).
+//!
+//! [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
 
 mod applied;
 mod harness;

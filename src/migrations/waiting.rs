@@ -71,7 +71,7 @@ impl Pace {
         let [random, ..] = random.to_ne_bytes();
         let delay = self.0;
         self.0 = (delay * 2).min(Self::LAST);
-        delay - (delay / 2) * u32::from(random) / u32::from(u8::MAX)
+        delay.saturating_sub((delay / 2) * u32::from(random) / u32::from(u8::MAX))
     }
 }
 

@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[cfg(feature = "django-pglock")]
-
 mod attribute;
+#[cfg(feature = "migrations")]
+mod catalog;
 mod contention;
+#[cfg(feature = "django-pglock")]
 mod django;
 mod errors;
 mod foreign_keys;
 mod frames;
 mod functions;
+mod inspect;
 mod isolation;
 mod lock_timeout;
 mod lost;
+#[cfg(feature = "migrations")]
+mod migrations;
 mod names;
 mod outcomes;
 mod poolers;

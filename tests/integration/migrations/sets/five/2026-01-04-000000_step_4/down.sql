@@ -1,0 +1,1 @@
+DELETE FROM ran WHERE migration = 4;

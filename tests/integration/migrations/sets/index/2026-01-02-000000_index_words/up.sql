@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY words_word ON words (word);
