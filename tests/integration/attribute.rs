@@ -871,7 +871,7 @@ mod asynchronous {
     #[tokio::test]
     async fn functions_run_under_a_lock() {
         let (name, closed) = ("books".to_owned(), 0);
-        let report = spawn(async {
+        let report = spawn(async move {
             let mut conn = connect().await;
             let mut ledger = Ledger { name, closed };
             let failed = ledger.close(&mut conn, 0).await;
