@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod attribute;
 #[cfg(feature = "migrations")]
+#[cfg(feature = "django-pglock")]
+#[cfg(feature = "migrations")]
+
+mod attribute;
 mod catalog;
 mod contention;
-#[cfg(feature = "django-pglock")]
 mod django;
 mod errors;
 mod foreign_keys;
@@ -16,7 +18,6 @@ mod inspect;
 mod isolation;
 mod lock_timeout;
 mod lost;
-#[cfg(feature = "migrations")]
 mod migrations;
 mod names;
 mod outcomes;

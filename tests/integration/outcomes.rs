@@ -113,7 +113,7 @@ impl Interference {
                 holder
             }),
             Self::StatementTimeout => {
-                execute(conn, "SET statement_timeout = '30ms'");
+                execute(conn, "SET statement_timeout = '200ms'");
                 thread::spawn(|| holder)
             }
             Self::Deadlock => {
