@@ -1,0 +1,2 @@
+UPDATE invoices SET paid = true WHERE id < 10000;
+SELECT pg_sleep(0.8);
