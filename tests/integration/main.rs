@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[cfg(feature = "migrations")]
-#[cfg(feature = "django-pglock")]
-#[cfg(feature = "migrations")]
-
 mod attribute;
+#[cfg(feature = "migrations")]
 mod catalog;
 mod contention;
+#[cfg(feature = "django-pglock")]
 mod django;
 mod errors;
 mod foreign_keys;
@@ -18,6 +16,7 @@ mod inspect;
 mod isolation;
 mod lock_timeout;
 mod lost;
+#[cfg(feature = "migrations")]
 mod migrations;
 mod names;
 mod outcomes;
