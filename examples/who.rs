@@ -8,6 +8,7 @@
 
 use std::env;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::thread;
 use std::time::Duration;
 
@@ -77,10 +78,10 @@ fn print(conn: &mut PgConnection, names: &Names) -> Result<()> {
         }
     }
     for row in table() {
-        let cells = row.iter().zip(widths);
-        let line: String = cells
-            .map(|(cell, width)| format!("{cell:width$}  "))
-            .collect();
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            write!(line, "{cell:width$}  ")?;
+        }
         println!("{}", line.trim_end());
     }
     if locks.iter().any(Lock::is_hidden) {

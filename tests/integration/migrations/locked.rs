@@ -15,10 +15,10 @@ use super::source::Steps;
 use super::{FIVE, LOCK, database, locks_in_database, ran, recorded};
 use crate::support::*;
 
-type Harness<'h> = LockedHarness<'h, PgConnection>;
+type Change = fn(&mut LockedHarness<'_, PgConnection>, Steps) -> Result<()>;
 
 /// Everything that runs or reverts something, when the first of the steps has been applied already.
-const CHANGES: &[(&str, fn(&mut Harness<'_>, Steps) -> Result<()>)] = &[
+const CHANGES: &[(&str, Change)] = &[
     ("run pending", |harness, steps| {
         harness.run_pending_migrations(steps).map(drop)
     }),
@@ -151,7 +151,10 @@ fn schemas_do_not_wait_for_each_other_and_one_does() {
 fn the_lock_has_the_name_of_the_schema() {
     let mut conn = connect_to(&database());
     let is_held = |id: &'static str| {
-        move |conn: &mut PgConnection| Ok(assert!(conn.is_advisory_locked(id)?, "{id}"))
+        move |conn: &mut PgConnection| {
+            assert!(conn.is_advisory_locked(id)?, "{id}");
+            Ok(())
+        }
     };
     LockedHarness::new(&mut conn)
         .locked(is_held("diesel_advisory.migrations:public"))
@@ -170,62 +173,69 @@ fn the_lock_has_the_name_of_the_schema() {
 }
 
 #[test]
-fn a_timeout_tells_who_is_waited_for() {
+fn a_timeout_tells_who_was_waited_for() {
+    const TIMEOUT: Duration = Duration::from_millis(50);
+
     let url = database();
     let mut holder = Holder::at(&url, LOCK);
     holder.execute("SET application_name = 'web-3'");
     let mut conn = connect_to(&url);
-    // That of the session does not count.
-    execute(&mut conn, "SET lock_timeout = '1ms'");
-
-    let (told, hears) = mpsc::channel();
     let error = LockedHarness::new(&mut conn)
-        .timeout(Duration::from_millis(1100))
-        .on_wait(move |waiting| told.send(waiting.to_string()).unwrap())
+        .timeout(TIMEOUT)
         .run_pending_migrations(FIVE)
         .unwrap_err();
     let Some(Error::Unavailable(unavailable)) = Error::find_in(&*error) else {
         panic!("{error:?}");
     };
-    assert!(
-        unavailable.waited >= Duration::from_millis(1100),
-        "{unavailable:?}"
-    );
+    assert_eq!(unavailable.lock.to_string(), LOCK);
+    assert!(unavailable.waited >= TIMEOUT, "{unavailable:?}");
     assert_eq!(unavailable.holders.len(), 1);
     assert_eq!(unavailable.holders[0].pid, holder.pid());
-    let line = |seconds| {
-        let pid = unavailable.holders[0].pid;
-        format!("waiting for pid {pid} (web-3) to finish migrating, {seconds} s")
-    };
-    assert_eq!(hears.iter().collect::<Vec<_>>(), [line(0), line(1)]);
+    assert_eq!(
+        unavailable.holders[0].application_name.as_deref(),
+        Some("web-3")
+    );
     assert_clean(&mut conn);
 }
 
 #[test]
-fn a_waiter_has_no_statement_open() {
+fn a_waiter_tells_about_it_and_has_no_statement_open() {
     let url = database();
-    let held = Holder::at(&url, LOCK);
+    let mut holder = Holder::at(&url, LOCK);
+    holder.execute("SET application_name = 'web-3'");
     let mut conn = connect_to(&url);
+    // Does not count, as nothing is waited for in a statement.
+    execute(
+        &mut conn,
+        "SET lock_timeout = '1ms'; SET statement_timeout = '10s'",
+    );
     let waiting_pid = pid(&mut conn);
     let (told, hears) = mpsc::channel();
     let waiter = thread::spawn(move || {
         LockedHarness::new(&mut conn)
-            .on_wait(move |_| told.send(()).unwrap())
+            .on_wait(move |waiting| told.send(waiting.clone()).unwrap())
             .run_pending_migrations(FIVE)
             .map(drop)
             .unwrap();
     });
-    hears.recv().unwrap();
+
+    let first = hears.recv().unwrap();
+    let line = format!(
+        "waiting for pid {} (web-3) to finish migrating, 0 s",
+        holder.pid()
+    );
+    assert_eq!(first.to_string(), line);
     let mut conn = connect_to(&url);
-    let queued = "SELECT count(*)::int AS value FROM pg_locks \
-                  WHERE locktype = 'advisory' AND NOT granted AND pid = ";
     let idle = format!(
         "SELECT count(*)::int AS value FROM pg_stat_activity \
          WHERE pid = {waiting_pid} AND state = 'idle' AND backend_xmin IS NULL"
     );
     wait_until("it is idle", || integer(&mut conn, &idle) == 1);
-    assert_eq!(integer(&mut conn, &format!("{queued}{waiting_pid}")), 0);
-    drop(held);
+    let second = hears.recv().unwrap();
+    assert!(second.waited >= first.waited + Duration::from_secs(1));
+    assert_eq!(second.holders[0].pid, holder.pid());
+
+    drop(holder);
     waiter.join().unwrap();
     assert_eq!(ran(&mut conn), [1, 2, 3, 4, 5]);
 }

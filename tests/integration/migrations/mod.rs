@@ -1,6 +1,8 @@
 //! Migrations under a lock.
 
 mod crashes;
+#[cfg(feature = "tracing")]
+mod event;
 mod index;
 mod locked;
 mod output;
