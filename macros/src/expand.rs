@@ -11,7 +11,11 @@ use crate::template::{self, Template};
 
 pub(crate) fn expand(args: &Args, mut function: Function) -> Result<TokenStream> {
     function.check()?;
-    let conn = function.take_connection(args.conn.as_ref())?;
+    let conn = function.take_connection(args.conn.as_ref(), |conn| {
+        let options = args.options.iter().map(|option| option.value.clone());
+        let expressions = options.chain(args.id.as_ref().map(ToTokens::to_token_stream));
+        mentions(expressions.collect(), &[conn.unraw().to_string()])
+    })?;
     let id = Id::new(args.id.as_ref(), &function, &conn)?;
 
     let mut body = Group::new(
@@ -66,7 +70,7 @@ fn statements(args: &Args, function: &Function, conn: &Connection, id: &Id) -> T
     let run = Ident::new(run, site);
 
     let Id { before, value } = id;
-    let conn_name = &conn.pattern.ident;
+    let conn_name = &conn.argument;
     let (pattern, pattern_attrs) = (&conn.pattern, &conn.attrs);
     let (inner_attrs, output, body) = (
         &function.inner_attrs,
@@ -207,7 +211,11 @@ fn mentions(tokens: TokenStream, names: &[String]) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Group(group) => mentions(group.stream(), names),
         TokenTree::Ident(ident) => names.iter().any(|name| ident.unraw() == name),
-        TokenTree::Literal(literal) => literal.to_string().contains('{'),
+        TokenTree::Literal(literal) => {
+            let literal = literal.to_string();
+            let has = |part: String| literal.contains(&part);
+            (names.iter()).any(|name| has(format!("{{{name}")) || has(format!("{name}$")))
+        }
         TokenTree::Punct(_) => false,
     })
 }

@@ -66,8 +66,11 @@ impl Parse for Function {
 /// The connection among the arguments.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) attrs: Vec<Attribute>,
+    /// Its name among the function's arguments.
+    pub(crate) argument: Ident,
+    /// What the user wrote, for the body.
     pub(crate) pattern: PatIdent,
+    pub(crate) attrs: Vec<Attribute>,
     pub(crate) ty: Type,
 }
 
@@ -116,9 +119,15 @@ impl Function {
 
     /// Finds the connection: the argument of this name, or the first one.
     ///
-    /// In the function's own arguments it is left without what belongs to the body, where it gets a
-    /// second binding: a `mut` there could be needless here, or an `#[expect]` unfulfilled.
-    pub(crate) fn take_connection(&mut self, name: Option<&Ident>) -> Result<Connection> {
+    /// In the body it gets a second binding, which is the user's. What is left in the function's own
+    /// arguments is made so that no lint takes it for one of the user's too: a `mut` could be needless
+    /// there, an `#[expect]` unfulfilled, and a `_conn` is used. Only if the user's expressions use the
+    /// connection do they have to see it.
+    pub(crate) fn take_connection(
+        &mut self,
+        name: Option<&Ident>,
+        is_used: impl FnOnce(&Ident) -> bool,
+    ) -> Result<Connection> {
         let fn_name = &self.sig.ident;
         let connections = self.sig.inputs.iter().filter_map(|input| match input {
             FnArg::Typed(argument) if is_mut_reference(&argument.ty) => match &*argument.pat {
@@ -161,13 +170,18 @@ impl Function {
         }
         match &mut *argument.pat {
             Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
-                let connection = Connection {
-                    attrs: std::mem::take(&mut argument.attrs),
-                    pattern: pattern.clone(),
-                    ty: (*argument.ty).clone(),
-                };
+                let user_pattern = pattern.clone();
                 pattern.mutability = None;
-                Ok(connection)
+                if !is_used(&pattern.ident) {
+                    let span = pattern.ident.span().resolved_at(Span::mixed_site());
+                    pattern.ident.set_span(span);
+                }
+                Ok(Connection {
+                    attrs: std::mem::take(&mut argument.attrs),
+                    argument: pattern.ident.clone(),
+                    pattern: user_pattern,
+                    ty: (*argument.ty).clone(),
+                })
             }
             other => Err(Error::new_spanned(
                 other,

@@ -93,10 +93,8 @@ fn by_name(inside: &str) -> String {
 mod tests {
     use super::{Template, parse};
 
-    fn formats(names: &[&str]) -> Result<Template, String> {
-        Ok(Template::Format(
-            names.iter().map(|&name| name.to_owned()).collect(),
-        ))
+    fn formats(names: &[&str]) -> Template {
+        Template::Format(names.iter().map(|&name| name.to_owned()).collect())
     }
 
     #[test]
@@ -117,20 +115,23 @@ mod tests {
         let (id, width, prec) = (7, 5, 2);
         let x = 1.5;
         assert_eq!(format!("{id}"), "7");
-        assert_eq!(parse("{id}"), formats(&["id"]));
+        assert_eq!(parse("{id}"), Ok(formats(&["id"])));
         assert_eq!(format!("a{{{id}}}"), "a{7}");
-        assert_eq!(parse("a{{{id}}}"), formats(&["id"]));
+        assert_eq!(parse("a{{{id}}}"), Ok(formats(&["id"])));
         assert_eq!(format!("{id }:{x:? }"), "7:1.5");
-        assert_eq!(parse("{id }:{x:? }"), formats(&["id", "x"]));
+        assert_eq!(parse("{id }:{x:? }"), Ok(formats(&["id", "x"])));
         assert_eq!(format!("{id:#06x}"), "0x0007");
-        assert_eq!(parse("{id:#06x}"), formats(&["id"]));
+        assert_eq!(parse("{id:#06x}"), Ok(formats(&["id"])));
         assert_eq!(format!("{x:>width$.prec$}"), " 1.50");
-        assert_eq!(parse("{x:>width$.prec$}"), formats(&["x", "width", "prec"]));
+        assert_eq!(
+            parse("{x:>width$.prec$}"),
+            Ok(formats(&["x", "width", "prec"]))
+        );
         assert_eq!(format!("{id:$<width$}"), "7$$$$");
-        assert_eq!(parse("{id:$<width$}"), formats(&["id", "width"]));
+        assert_eq!(parse("{id:$<width$}"), Ok(formats(&["id", "width"])));
         assert_eq!(format!("{id:0width$}"), "00007");
-        assert_eq!(parse("{id:0width$}"), formats(&["id", "width"]));
-        assert_eq!(parse("{self}"), formats(&["self"]));
+        assert_eq!(parse("{id:0width$}"), Ok(formats(&["id", "width"])));
+        assert_eq!(parse("{self}"), Ok(formats(&["self"])));
     }
 
     #[test]

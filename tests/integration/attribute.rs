@@ -276,6 +276,41 @@ mod expression_id {
         assert_held_by("attribute.any", |conn| any(conn, "attribute.any".into()));
     }
 
+    /// A connection that knows whose it is.
+    struct TenantConnection {
+        conn: PgConnection,
+        tenant: i32,
+    }
+
+    impl std::ops::Deref for TenantConnection {
+        type Target = PgConnection;
+
+        fn deref(&self) -> &PgConnection {
+            &self.conn
+        }
+    }
+
+    impl std::ops::DerefMut for TenantConnection {
+        fn deref_mut(&mut self) -> &mut PgConnection {
+            &mut self.conn
+        }
+    }
+
+    #[advisory(("attribute.tenant", db.tenant))]
+    fn tenant(db: &mut TenantConnection) -> QueryResult<usize> {
+        assert_locked("attribute.tenant:7");
+        diesel::sql_query("SELECT 1").execute(db)
+    }
+
+    #[test]
+    fn of_the_connection() {
+        let mut db = TenantConnection {
+            conn: connect(),
+            tenant: 7,
+        };
+        assert_eq!(tenant(&mut db), Ok(1));
+    }
+
     struct Tenant {
         name: String,
         work: u32,
@@ -550,6 +585,7 @@ mod connections {
     }
 
     #[advisory("attribute.mut connection")]
+    #[expect(clippy::mut_mut, reason = "something has to need the `mut`")]
     fn mutable(mut conn: &mut PgConnection) -> QueryResult<usize> {
         assert_locked("attribute.mut connection");
         let conn = &mut conn;
@@ -801,6 +837,20 @@ mod lints {
         return Ok(());
     }
 
+    #[advisory("attribute.lints")]
+    #[expect(clippy::used_underscore_binding)]
+    fn uses(_conn: &mut PgConnection) -> QueryResult<usize> {
+        diesel::sql_query("SELECT 1").execute(_conn)
+    }
+
+    #[advisory("attribute.lints")]
+    #[warn(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
+    fn shadows(conn: &mut PgConnection, rows: usize) -> QueryResult<usize> {
+        #[expect(clippy::shadow_reuse)]
+        let rows = rows + diesel::sql_query("SELECT 1").execute(conn)?;
+        Ok(rows)
+    }
+
     struct Ledger;
 
     impl Ledger {
@@ -817,6 +867,8 @@ mod lints {
         let conn = &mut connect();
         assert_eq!(by_value(conn, "name".to_owned()), Ok(4));
         assert_eq!(returns(conn), Ok(()));
+        assert_eq!(uses(conn), Ok(1));
+        assert_eq!(shadows(conn, 1), Ok(2));
         assert_eq!(Ledger.bind(conn, 1), Ok(1));
     }
 }
@@ -896,6 +948,7 @@ mod asynchronous {
     }
 
     #[advisory(id, no_wait, skip, shared, read_only)]
+    #[expect(clippy::mut_mut, reason = "something has to need the `mut`")]
     async fn pooled(
         mut conn: &mut PooledConnection<'_, AsyncPgConnection>,
         id: LockId<'_>,
