@@ -1,7 +1,6 @@
 //! The trait that gives an asynchronous Diesel connection its advisory locks.
 
 use std::future::Future;
-use std::mem;
 use std::num::NonZeroU32;
 use std::ops::DerefMut;
 
@@ -28,16 +27,22 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 ///
 /// # Cancel safety
 ///
-/// Every future here can be dropped at any point, and nothing leaks: the connection is then marked
-/// as broken, so that its pool closes it, and with it ends whatever was held or was just being
-/// granted.
+/// Every future that takes a lock can be dropped at any point, and nothing leaks: unless it was
+/// done, it ends the session, and with it whatever was held or was just being granted. A pool sees
+/// that the connection is closed, and makes a new one.
 ///
-/// - A connection of your own, outside of a pool, has to be dropped by you.
-/// - A transaction in which a future was dropped cannot be committed any more.
+/// - A connection of your own, outside of a pool, is closed as well.
+/// - A transaction in which a future was dropped is rolled back, also where code around it has caught
+///   that and goes on.
+/// - A lock that [`advisory_xact`](Self::advisory_xact) has taken is in the hands of the transaction.
+///   If that is dropped later on, `diesel-async` marks the connection as broken. Beware of deadpool
+///   there: it keeps a broken connection, with the transaction and its locks, until it would give it
+///   out the next time.
 /// - The server itself goes on with the statement that it executes, until it looks at the
 ///   connection. So a wait for a lock that nobody is interested in any more keeps its place, and
 ///   its server process, until it ends. Prefer [`timeout`](AdvisoryLock::timeout) to dropping the
 ///   future, or set PostgreSQL's [`client_connection_check_interval`].
+/// - The server's log may say `terminating connection due to administrator command`.
 ///
 /// [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
 pub trait AsyncAdvisoryConnection:
@@ -153,10 +158,6 @@ pub trait IntoAsyncAdvisorySession:
 impl<D> IntoAsyncAdvisorySession for D where D: DerefMut<Target: AsyncAdvisoryConnection> + Send {}
 
 /// An asynchronous connection as a [`Link`].
-///
-/// While a statement is under way the transaction manager counts as broken. So if the future is
-/// dropped, it stays so, and a pool throws the connection away. Diesel does the same for the
-/// statements of its transaction manager.
 #[derive(Debug)]
 pub(super) struct AsyncLink<'c, C>(pub(super) &'c mut C);
 
@@ -178,10 +179,7 @@ impl<C: AsyncAdvisoryConnection> Link for AsyncLink<'_, C> {
     }
 
     async fn batch(&mut self, sql: &str) -> QueryResult<()> {
-        let status = mem::replace(self.status(), TransactionManagerStatus::InError);
-        let result = self.0.batch_execute(sql).await;
-        *self.status() = status;
-        result
+        self.0.batch_execute(sql).await
     }
 
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {
@@ -200,9 +198,6 @@ impl<C: AsyncAdvisoryConnection> Link for AsyncLink<'_, C> {
     where
         T: QueryableByName<Pg> + Send + 'static,
     {
-        let status = mem::replace(self.status(), TransactionManagerStatus::InError);
-        let rows = diesel::sql_query(sql).load(self.0).await;
-        *self.status() = status;
-        rows
+        diesel::sql_query(sql).load(self.0).await
     }
 }

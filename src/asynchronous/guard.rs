@@ -3,13 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::pin::pin;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
+use diesel_async::{AnsiTransactionManager, TransactionManager};
+
 use super::connection::AsyncLink;
+use super::unfinished::{Unfinished, end_session, hand_over};
 use super::{AsyncAdvisoryConnection, AsyncFunc};
-use crate::link::Link;
 use crate::lock_set::HeldLocks;
 use crate::{Error, protocol, sql};
 
@@ -22,10 +22,12 @@ use crate::{Error, protocol, sql};
 ///
 /// # Drop
 ///
-/// Nothing can be awaited while the guard is dropped. So it hands the release to the driver without
-/// waiting for an answer, and marks the connection as broken, so that a pool closes it, which ends
-/// the lock in any case. Prefer [`release`](Self::release), which keeps the connection and tells
-/// whether it went well.
+/// Nothing can be awaited while the guard is dropped. So it hands the release to the driver, which
+/// sends it without anybody waiting for the answer. Inside a transaction, or where one was cancelled,
+/// it ends the session instead. What it cannot do is tell you how that went: use
+/// [`release`](Self::release) for that.
+///
+/// A guard that is forgotten ([`std::mem::forget`]) releases nothing.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct AsyncAdvisoryGuard<D>
 where
@@ -64,11 +66,14 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, a pool closes the connection, and the lock ends.
+    /// If the future is dropped, the session ends, and the lock is freed.
     pub fn release(mut self) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             self.held = false;
-            protocol::release_for_session(&mut AsyncLink(&mut *self.conn), &self.locks).await
+            let mut conn = Unfinished::new(&mut *self.conn);
+            let released = protocol::release_for_session(&mut conn.link(), &self.locks).await;
+            conn.done();
+            released
         }
     }
 
@@ -83,7 +88,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the connection is marked as broken.
+    /// The future can be dropped at any point.
     pub fn is_held(&mut self) -> impl Future<Output = Result<bool, Error>> + Send {
         async move { protocol::is_held(&mut AsyncLink(&mut *self.conn), &self.locks).await }
     }
@@ -99,8 +104,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// It can be dropped and called again. Dropped in the middle of a question, the connection is
-    /// marked as broken; the lock is held until the guard is dropped or released.
+    /// The future can be dropped at any point, and called for again.
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
@@ -153,12 +157,12 @@ where
 {
     fn drop(&mut self) {
         if self.held {
-            let mut link = AsyncLink(&mut *self.conn);
-            // The first poll hands the statement to the driver, which sends it whether or not
-            // somebody waits for the answer.
-            let _ = pin!(link.batch(&sql::release_block(&self.locks)))
-                .poll(&mut Context::from_waker(Waker::noop()));
-            link.set_broken();
+            // A failed transaction would refuse the release.
+            if AnsiTransactionManager::is_broken_transaction_manager(&mut *self.conn) {
+                end_session(&mut *self.conn);
+            } else {
+                hand_over(&mut *self.conn, &sql::release_block(&self.locks));
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod connection;
 mod guard;
 mod session;
 mod transaction;
+mod unfinished;
 mod xact;
 
 use std::future::Future;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::DerefMut;
 
-use super::connection::AsyncLink;
+use super::unfinished::Unfinished;
 use super::{Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc};
 use crate::session::Session;
 use crate::{AdvisoryLock, Error, protocol};
@@ -28,14 +28,19 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, a pool closes the connection, and the lock ends if it had just
-    /// been granted. See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, the session ends, and the lock is freed if it had just been granted.
+    /// See [`AsyncAdvisoryConnection`].
     pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
         async move {
-            let mut link = AsyncLink(&mut *self.conn.0);
-            let attempt = protocol::acquire_for_session(&mut link, self.request).await?;
-            let held = attempt.or_unavailable(&mut link).await?;
-            Ok(AsyncAdvisoryGuard::new(self.conn.0, held))
+            let mut conn = Unfinished::new(&mut *self.conn.0);
+            let held = async {
+                let link = &mut conn.link();
+                let attempt = protocol::acquire_for_session(link, self.request).await?;
+                attempt.or_unavailable(link).await
+            };
+            let held = held.await;
+            conn.done();
+            Ok(AsyncAdvisoryGuard::new(self.conn.0, held?))
         }
     }
 
@@ -54,9 +59,10 @@ where
         mut self,
     ) -> impl Future<Output = Result<Option<AsyncAdvisoryGuard<D>>, Error>> + Send {
         async move {
-            let mut link = AsyncLink(&mut *self.conn.0);
-            let attempt = protocol::acquire_for_session(&mut link, self.request).await?;
-            let held = attempt.granted();
+            let mut conn = Unfinished::new(&mut *self.conn.0);
+            let attempt = protocol::acquire_for_session(&mut conn.link(), self.request).await;
+            conn.done();
+            let held = attempt?.granted();
             Ok(held.map(|held| AsyncAdvisoryGuard::new(self.conn.0, held)))
         }
     }
@@ -78,8 +84,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, a pool closes the connection, and the lock ends. See
-    /// [`AsyncAdvisoryConnection`].
+    /// If the future is dropped while it waits for the lock or releases it, the session ends; if the
+    /// closure is dropped, see [`AsyncAdvisoryGuard`].
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::connection::AsyncLink;
+use super::unfinished::Unfinished;
 use super::{Async, AsyncAdvisoryConnection, AsyncFunc};
 use crate::protocol::{self, Frame};
 use crate::transaction::OwnTransaction;
@@ -23,13 +24,13 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
     ///
     /// # Panics
     ///
-    /// If the closure panics, the transaction is left open, since there is nothing to await while
-    /// unwinding. A pool closes the connection, and with it ends the lock.
+    /// If the closure panics, the same happens as if the future was dropped, while the panic goes
+    /// on.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, a pool closes the connection: the transaction is rolled back, and
-    /// the lock ends. See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, the session ends: the transaction is rolled back, and the lock is
+    /// freed. See [`AsyncAdvisoryConnection`].
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
@@ -37,10 +38,16 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
         E: From<Error> + Send,
     {
         async move {
-            let mut link = AsyncLink(self.conn.0);
-            let attempt = protocol::open_frame(&mut link, self.request, self.scope.modes).await?;
-            let frame = attempt.or_unavailable(&mut link).await?;
-            run_in_frame(&mut link, frame, f).await
+            let mut conn = Unfinished::new(self.conn.0);
+            let result = async {
+                let link = &mut conn.link();
+                let attempt = protocol::open_frame(link, self.request, self.scope.modes).await?;
+                let frame = attempt.or_unavailable(link).await?;
+                run_in_frame(link, frame, f).await
+            };
+            let result = result.await;
+            conn.done();
+            result
         }
     }
 
@@ -63,12 +70,18 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
         E: From<Error> + Send,
     {
         async move {
-            let mut link = AsyncLink(self.conn.0);
-            let attempt = protocol::open_frame(&mut link, self.request, self.scope.modes).await?;
-            match attempt.granted() {
-                Some(frame) => run_in_frame(&mut link, frame, f).await.map(Some),
-                None => Ok(None),
-            }
+            let mut conn = Unfinished::new(self.conn.0);
+            let result = async {
+                let link = &mut conn.link();
+                let attempt = protocol::open_frame(link, self.request, self.scope.modes).await?;
+                match attempt.granted() {
+                    Some(frame) => run_in_frame(link, frame, f).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let result = result.await;
+            conn.done();
+            result
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::connection::AsyncLink;
+use super::unfinished::Unfinished;
 use super::{Async, AsyncAdvisoryConnection};
 use crate::xact::OpenTransaction;
 use crate::{AdvisoryLock, Error, protocol};
@@ -21,13 +21,19 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OpenTran
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the transaction cannot be committed any more, and a pool closes
-    /// the connection. See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, the session ends, and the transaction is rolled back. See
+    /// [`AsyncAdvisoryConnection`].
     pub fn acquire(self) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
-            let mut link = AsyncLink(self.conn.0);
-            let attempt = protocol::acquire_in_transaction(&mut link, self.request).await?;
-            attempt.or_unavailable(&mut link).await
+            let mut conn = Unfinished::new(self.conn.0);
+            let result = async {
+                let link = &mut conn.link();
+                let attempt = protocol::acquire_in_transaction(link, self.request).await?;
+                attempt.or_unavailable(link).await
+            };
+            let result = result.await;
+            conn.done();
+            result
         }
     }
 
@@ -44,9 +50,10 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OpenTran
     /// As [`acquire`](Self::acquire).
     pub fn try_acquire(self) -> impl Future<Output = Result<bool, Error>> + Send {
         async move {
-            let mut link = AsyncLink(self.conn.0);
-            let attempt = protocol::acquire_in_transaction(&mut link, self.request).await?;
-            Ok(attempt.granted().is_some())
+            let mut conn = Unfinished::new(self.conn.0);
+            let attempt = protocol::acquire_in_transaction(&mut conn.link(), self.request).await;
+            conn.done();
+            Ok(attempt?.granted().is_some())
         }
     }
 }
