@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod attribute;
 #[cfg(feature = "migrations")]
 mod catalog;
@@ -23,6 +25,8 @@ mod outcomes;
 mod poolers;
 mod pools;
 mod round_trips;
+#[cfg(feature = "async")]
+mod scenarios;
 mod session;
 mod session_loss;
 mod session_outcomes;

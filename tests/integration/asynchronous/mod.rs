@@ -1,0 +1,8 @@
+//! What only asynchronous connections do: futures that are dropped, tasks, pools, runtimes.
+
+mod cancellation;
+mod lost;
+mod pools;
+mod round_trips;
+mod send;
+pub(crate) mod support;

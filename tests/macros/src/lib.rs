@@ -1,0 +1,48 @@
+//! Makes blocking tests of the asynchronous ones.
+
+use proc_macro::{Group, TokenStream, TokenTree};
+
+/// A `#[test]` that is written as an `async fn`, without its `async` and `.await`.
+///
+/// In the asynchronous half of a file that is compiled twice, `#[tokio::test]` stands in its place.
+#[proc_macro_attribute]
+pub fn blocking_test(_arguments: TokenStream, function: TokenStream) -> TokenStream {
+    let mut test: TokenStream = "#[test]".parse().expect("this is an attribute");
+    test.extend(without_async(function));
+    test
+}
+
+/// The same for a function that tests call. In the asynchronous half, [`keep`] stands in its place.
+#[proc_macro_attribute]
+pub fn blocking(_arguments: TokenStream, function: TokenStream) -> TokenStream {
+    without_async(function)
+}
+
+/// Leaves the function as it is.
+#[proc_macro_attribute]
+pub fn keep(_arguments: TokenStream, function: TokenStream) -> TokenStream {
+    function
+}
+
+fn without_async(tokens: TokenStream) -> TokenStream {
+    let mut kept = TokenStream::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Ident(word) if word.to_string() == "async" => {}
+            TokenTree::Punct(dot) if dot.as_char() == '.' => match tokens.peek() {
+                Some(TokenTree::Ident(word)) if word.to_string() == "await" => {
+                    tokens.next();
+                }
+                _ => kept.extend([TokenTree::Punct(dot)]),
+            },
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), without_async(group.stream()));
+                inner.set_span(group.span());
+                kept.extend([TokenTree::Group(inner)]);
+            }
+            token => kept.extend([token]),
+        }
+    }
+    kept
+}
