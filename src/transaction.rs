@@ -31,11 +31,16 @@ pub struct OwnTransaction {
 /// was taken before the wait.) That holds for a session whose `default_transaction_isolation` is
 /// above read committed too, at the cost of one more round trip: better to say the level here.
 ///
-/// For a moment this takes a session lock: a short transaction waits for the lock and makes it one
+/// For a moment this takes a session lock: a first transaction waits for the lock and makes it one
 /// of the session, and the transaction of the closure takes it over. All that is sent as one query
-/// string. So it works behind a connection pooler in transaction mode, which keeps to one server
-/// connection for the length of a query string and of a transaction, and at the end of the
-/// transaction nothing is left to release.
+/// string, and a connection pooler in transaction mode keeps to one server connection for the
+/// length of it and of the transactions. So it works behind one, and at the end of the transaction
+/// nothing is left to release.
+///
+/// A serializable transaction can still fail to be serialized, with the closure's work undone:
+/// because of others that write the same rows without the lock, and, rarely, because PostgreSQL
+/// frees locks a moment before it is done with a transaction that has committed. As always there,
+/// be ready to repeat.
 impl<C> AdvisoryLock<'_, C, OwnTransaction> {
     /// Makes the transaction `READ COMMITTED`.
     pub fn read_committed(mut self) -> Self {

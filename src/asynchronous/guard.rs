@@ -161,7 +161,7 @@ where
             if AnsiTransactionManager::is_broken_transaction_manager(&mut *self.conn) {
                 end_session(&mut *self.conn);
             } else {
-                hand_over(&mut *self.conn, &sql::release_block(&self.locks));
+                hand_over(&mut *self.conn, &sql::release(&self.locks));
             }
         }
     }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 
-use super::session::release_after_failure;
 use super::{
     Attempt, asks_with_query, lock_set, roll_back_to, roll_back_to_depth, wait_in_savepoint,
 };
@@ -86,7 +85,7 @@ async fn begin<L: Link>(
         begin_and_wait(link, set, modes, check).await?
     };
     match answer {
-        Answer::SnapshotTooOld => begin_isolated(link, set, modes).await,
+        Answer::WrongTransaction => begin_isolated(link, set, modes).await,
         answer => Ok(answer),
     }
 }
@@ -128,7 +127,7 @@ async fn begin_and_wait<L: Link>(
     match link.begin(&sql).await {
         Ok(()) => Ok(Answer::Granted),
         Err(error) => {
-            abandon_begin(link).await;
+            abandon_begin(link, "").await;
             Answer::of_error(error)
         }
     }
@@ -137,35 +136,34 @@ async fn begin_and_wait<L: Link>(
 /// Begins a transaction whose snapshot is not older than its locks.
 ///
 /// Above read committed, the statement that waits for a lock would itself fix the snapshot of its
-/// transaction, before the wait. So a transaction of its own waits and ends with session locks, and
-/// the isolated transaction takes them over, all in one round trip: at its end no session lock is
-/// left.
+/// transaction, before the wait. So a first transaction waits, and leaves the locks to the next one
+/// as session locks, all in one round trip: at its end no session lock is left. The transactions
+/// are chained, so that whatever fails in between fails inside of one, and a connection pooler in
+/// transaction mode sends what follows to the same session.
 async fn begin_isolated<L: Link>(
     link: &mut L,
     set: &LockSet<'_>,
     modes: TransactionModes,
 ) -> QueryResult<Answer> {
     let sql = format!(
-        "{}BEGIN ISOLATION LEVEL READ COMMITTED; {}; COMMIT; {}; {}",
+        "{}{}; {}; COMMIT AND CHAIN; {}",
         sql::comment(set),
-        sql::wait_block(set, Scope::Session, SnapshotCheck::Off),
         modes.begin(),
-        sql::session_to_transaction(set),
+        sql::wait_block(set, Scope::Bridge, SnapshotCheck::Off),
+        sql::cross_bridge(set),
     );
-    let Err(error) = link.begin(&sql).await else {
-        return Ok(Answer::Granted);
-    };
-    abandon_begin(link).await;
-    let answer = Answer::of_error(error);
-    if answer.is_err() {
-        release_after_failure(link, set).await;
+    match link.begin(&sql).await {
+        Ok(()) => Ok(Answer::Granted),
+        Err(error) => {
+            abandon_begin(link, &sql::break_bridge(set)).await;
+            Answer::of_error(error)
+        }
     }
-    answer
 }
 
 /// Rolls back the transaction that a failed `BEGIN; …` has left on the server, unknown to Diesel.
-async fn abandon_begin<L: Link>(link: &mut L) {
-    if link.batch("ROLLBACK").await.is_err() {
+async fn abandon_begin<L: Link>(link: &mut L, then: &str) {
+    if link.batch(&format!("ROLLBACK; {then}")).await.is_err() {
         link.set_broken();
     }
 }

@@ -49,7 +49,7 @@ impl<'a, T> Attempt<'a, T> {
                 lock: set.locks.swap_remove(index),
                 began,
             }),
-            Answer::SnapshotTooOld => unreachable!("answered only to a snapshot check"),
+            Answer::WrongTransaction => unreachable!("answered only to a snapshot check"),
         }
     }
 
@@ -134,7 +134,12 @@ async fn wait_in_savepoint<L: Link>(
         sql::comment(set),
         sql::wait_block(set, Scope::Transaction, SnapshotCheck::Off)
     );
-    match link.batch(&sql).await {
+    ask(link, &sql).await
+}
+
+/// Sends statements that end with an [`Answer`].
+async fn ask<L: Link>(link: &mut L, sql: &str) -> QueryResult<Answer> {
+    match link.batch(sql).await {
         Ok(()) => Ok(Answer::Granted),
         Err(error) => Answer::of_error(error),
     }

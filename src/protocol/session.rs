@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::{Attempt, asks_with_query, lock_set, roll_back_to_depth};
+use super::{Attempt, ask, asks_with_query, lock_set, roll_back_to_depth};
 use crate::Error;
 use crate::link::Link;
-use crate::lock_set::{HeldLocks, LockSet, Request};
+use crate::lock_set::{HeldLocks, Request};
 use crate::sql::{self, Answer, Scope, SnapshotCheck};
 
 /// Takes the locks for the session.
@@ -22,31 +22,21 @@ pub(crate) async fn acquire_for_session<'a, L: Link>(
         return Err(Error::InTransaction);
     }
     let set = lock_set(link, request).await?;
+    let held = HeldLocks::from(&set);
     let answer = if asks_with_query::<L>(&set) {
         let code = link.code(sql::try_session_locks(&set)).await;
+        // Other than a block, a query can be cancelled after it has taken the locks. It takes no
+        // time, so that hardly happens; but then nobody knows, unless nothing is held at
+        // all.
+        if code.is_err() && !matches!(link.code(sql::held_by_this_session(&held)).await, Ok(0)) {
+            link.set_broken();
+        }
         code.map(Answer::of_code)
     } else {
         let wait = sql::wait_block(&set, Scope::Session, SnapshotCheck::Off);
-        match link.batch(&format!("{}{wait}", sql::comment(&set))).await {
-            Ok(()) => Ok(Answer::Granted),
-            Err(error) => Answer::of_error(error),
-        }
+        ask(link, &format!("{}{wait}", sql::comment(&set))).await
     };
-    if answer.is_err() {
-        release_after_failure(link, &set).await;
-    }
-    let held = HeldLocks::from(&set);
     Ok(Attempt::new(answer?, began, set, held))
-}
-
-/// Releases what a failed statement may have left: it can have been cancelled after the session
-/// lock had been granted.
-///
-/// If the session had taken the same lock before, this cannot tell one from the other.
-pub(super) async fn release_after_failure<L: Link>(link: &mut L, set: &LockSet<'_>) {
-    if link.batch(&sql::release_held(set)).await.is_err() {
-        link.set_broken();
-    }
 }
 
 /// Releases the locks of the session, after rolling back a transaction that was left open.
@@ -56,26 +46,31 @@ pub(super) async fn release_after_failure<L: Link>(link: &mut L, set: &LockSet<'
 /// - [`Error::NotHeld`] if one of the locks was not held.
 /// - [`Error::InTransaction`] if a transaction was open: committed later, it would have been
 ///   without the lock.
-/// - [`Error::Database`] if the statement failed. Then the connection is marked as broken.
+/// - [`Error::Database`] if the statement failed. Unless a second attempt did better, the
+///   connection is marked as broken.
 pub(crate) async fn release_for_session<L: Link>(
     link: &mut L,
     locks: &HeldLocks,
 ) -> Result<(), Error> {
-    let in_transaction = roll_back_to_depth(link, None).await;
-    let answer = if L::PREPARES_QUERIES {
-        match link.batch(&sql::release_block(locks)).await {
-            Ok(()) => Ok(Answer::Granted),
-            Err(error) => Answer::of_error(error),
-        }
-    } else {
-        link.code(sql::release(locks)).await.map(Answer::of_code)
-    };
+    let was_open = roll_back_to_depth(link, None).await;
+    let release = sql::release(locks);
+    let answer = ask(link, &release).await;
+    if let Ok(Answer::Granted) = answer {
+        return if was_open {
+            Err(Error::InTransaction)
+        } else {
+            Ok(())
+        };
+    }
+    // There can be a transaction that Diesel does not know of, and it may have failed before.
+    let rolled_back = link.batch("ROLLBACK").await.is_ok();
     match answer {
-        Ok(Answer::Granted) if in_transaction => Err(Error::InTransaction),
-        Ok(Answer::Granted) => Ok(()),
-        Ok(Answer::Missing(_) | Answer::SnapshotTooOld) => Err(Error::NotHeld),
+        Ok(Answer::Missing(_)) => Err(Error::NotHeld),
+        Ok(_) => Err(Error::InTransaction),
         Err(error) => {
-            link.set_broken();
+            if !rolled_back || ask(link, &release).await.is_err() {
+                link.set_broken();
+            }
             Err(error.into())
         }
     }

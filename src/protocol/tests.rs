@@ -143,8 +143,6 @@ fn isolation(level: Isolation) -> TransactionModes {
     }
 }
 
-const RELEASE_HELD: &str = "SELECT pg_catalog.pg_advisory_unlock(";
-
 #[test]
 fn a_transaction_begins_with_its_lock() {
     let mut link = Script::new(0, []);
@@ -168,7 +166,10 @@ fn a_transaction_without_its_lock_is_rolled_back() {
             TransactionModes::default(),
         ));
         assert!(matches!(opened, Ok(Attempt::Missing(_))));
-        assert_eq!(link.sent, ["/* advisory lock x */ BEGIN; DO …", "ROLLBACK"]);
+        assert_eq!(
+            link.sent,
+            ["/* advisory lock x */ BEGIN; DO …", "ROLLBACK; "]
+        );
         assert_eq!((link.depth, link.broken), (0, false));
     }
 }
@@ -195,26 +196,24 @@ fn a_snapshot_that_is_too_old_is_taken_anew() {
     ));
     assert!(opened.unwrap().granted().is_some());
     assert_eq!(link.sent.len(), 3);
-    assert_eq!(link.sent[1], "ROLLBACK");
-    let isolated =
-        "/* advisory lock x */ BEGIN ISOLATION LEVEL READ COMMITTED; DO …; COMMIT; BEGIN; ";
+    assert_eq!(link.sent[1], "ROLLBACK; ");
+    let isolated = "/* advisory lock x */ BEGIN; DO …; COMMIT AND CHAIN; SELECT ";
     assert!(link.sent[2].starts_with(isolated), "{}", link.sent[2]);
 }
 
 #[test]
 fn an_isolated_transaction_that_fails_leaves_no_session_lock() {
-    let modes = isolation(Isolation::Serializable);
-    let mut link = Script::new(0, [cancelled()]);
-    let opened = ready(open_frame(&mut link, request(Wait::Inherit), modes));
-    assert!(matches!(opened, Err(Error::Database(_))));
-    assert_eq!(link.sent[1], "ROLLBACK");
-    assert!(link.sent[2].starts_with(RELEASE_HELD), "{}", link.sent[2]);
-
-    // What is raised is raised before there is one.
-    let mut link = Script::new(0, [raised("1")]);
-    let opened = ready(open_frame(&mut link, request(Wait::Inherit), modes));
-    assert!(matches!(opened, Ok(Attempt::Missing(_))));
-    assert_eq!(link.sent.len(), 2);
+    for failure in [cancelled(), raised("1")] {
+        let mut link = Script::new(0, [failure]);
+        let modes = isolation(Isolation::Serializable);
+        let opened = ready(open_frame(&mut link, request(Wait::Inherit), modes));
+        assert!(!matches!(opened, Ok(Attempt::Granted(_))));
+        // One message: a connection pooler may send the next one to another session.
+        assert_eq!(link.sent.len(), 2);
+        let undo = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock(";
+        assert!(link.sent[1].starts_with(undo), "{}", link.sent[1]);
+        assert!(!link.broken);
+    }
 }
 
 #[test]
@@ -339,48 +338,59 @@ fn what_is_wrong_before_is_told_before_anything_is_sent() {
 }
 
 #[test]
-fn a_session_lock_that_failed_is_released_if_it_is_held() {
-    let mut link = Script::new(0, [cancelled()]);
-    let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
-    assert!(matches!(acquired, Err(Error::Database(_))));
-    assert!(link.sent[1].starts_with(RELEASE_HELD), "{}", link.sent[1]);
-    assert!(!link.broken);
-
-    let mut link = Script::new(0, [cancelled(), cancelled()]);
-    ready(acquire_for_session(&mut link, request(Wait::Inherit))).unwrap_err();
-    assert!(link.broken);
+fn a_session_lock_that_failed_has_nothing_to_undo() {
+    for failure in [cancelled(), raised("1")] {
+        let mut link = Script::new(0, [failure]);
+        let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
+        assert!(!matches!(acquired, Ok(Attempt::Granted(_))));
+        assert_eq!(link.sent, ["/* advisory lock x */ DO …"]);
+        assert!(!link.broken);
+    }
 }
 
 #[test]
 fn a_release_tells_what_it_found() {
+    let mut link = Script::new(0, [Ok(())]);
+    assert!(matches!(release(&mut link), Ok(())));
+    assert_eq!(link.sent, ["DO …"]);
+
+    let mut link = Script::new(0, [raised("1")]);
+    assert!(matches!(release(&mut link), Err(Error::NotHeld)));
+    assert!(!link.broken);
+
+    let mut link = Script::new(2, []);
+    assert!(matches!(release(&mut link), Err(Error::InTransaction)));
+    assert_eq!(link.sent, ["rollback", "rollback", "DO …"]);
+}
+
+#[test]
+fn a_release_ends_a_transaction_that_diesel_does_not_know() {
+    let mut link = Script::new(0, [raised("-1")]);
+    assert!(matches!(release(&mut link), Err(Error::InTransaction)));
+    assert_eq!(link.sent, ["DO …", "ROLLBACK"]);
+
+    let mut link = Script::new(0, [cancelled()]);
+    assert!(matches!(release(&mut link), Err(Error::Database(_))));
+    assert_eq!(link.sent, ["DO …", "ROLLBACK", "DO …"]);
+    assert!(!link.broken);
+}
+
+#[test]
+fn a_release_that_fails_breaks_the_connection() {
+    for answers in [
+        [cancelled(), cancelled(), Ok(())],
+        [cancelled(), Ok(()), cancelled()],
+    ] {
+        let mut link = Script::new(0, answers);
+        assert!(matches!(release(&mut link), Err(Error::Database(_))));
+        assert!(link.broken);
+    }
+}
+
+fn release(link: &mut Script) -> Result<(), Error> {
     let held = HeldLocks {
         keys: vec![LockKey::BigInt(1)],
         mode: Mode::Exclusive,
     };
-
-    let mut link = Script::new(0, [Ok(())]);
-    assert!(matches!(
-        ready(release_for_session(&mut link, &held)),
-        Ok(())
-    ));
-    let mut link = Script::new(0, [raised("1")]);
-    assert!(matches!(
-        ready(release_for_session(&mut link, &held)),
-        Err(Error::NotHeld)
-    ));
-    assert!(!link.broken);
-
-    let mut link = Script::new(2, []);
-    assert!(matches!(
-        ready(release_for_session(&mut link, &held)),
-        Err(Error::InTransaction)
-    ));
-    assert_eq!(link.sent, ["rollback", "rollback", "DO …"]);
-
-    let mut link = Script::new(0, [cancelled()]);
-    assert!(matches!(
-        ready(release_for_session(&mut link, &held)),
-        Err(Error::Database(_))
-    ));
-    assert!(link.broken);
+    ready(release_for_session(link, &held))
 }

@@ -2,32 +2,34 @@
 
 use diesel::result::Error as DieselError;
 
-/// The constraint name that marks an error as raised by [`wait_block`].
+/// The constraint name that marks an error as raised by a block of ours.
 const MARK: &str = "diesel_advisory";
 
-/// What the server answers to an attempt.
+/// What the server answers to an attempt to take or release locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// All locks are held.
+    /// It is done.
     Granted,
-    /// The lock at this index of the set was not to be had.
+    /// The lock at this index of the set was not to be had, or not there.
     Missing(usize),
-    /// The transaction keeps the snapshot that the attempt itself has taken: it would be older than
-    /// the lock. Only after [`SnapshotCheck::On`].
-    SnapshotTooOld,
+    /// There is a transaction that does not fit: it would keep a snapshot that is older than the
+    /// lock, if that is [checked](super::SnapshotCheck), or have lost the lock before its
+    /// commit.
+    WrongTransaction,
 }
 
 impl Answer {
-    /// Reads the number that [`try_locks`] selects: 0, the position of a lock, or -1.
+    /// Reads the number that [`try_locks`](super::try_locks) selects: 0, the position of a lock, or
+    /// -1.
     pub(crate) fn of_code(code: i32) -> Self {
         match usize::try_from(code) {
             Ok(0) => Self::Granted,
             Ok(position) => Self::Missing(position - 1),
-            Err(_) => Self::SnapshotTooOld,
+            Err(_) => Self::WrongTransaction,
         }
     }
 
-    /// Tells the error that [`wait_block`] raises from every other one.
+    /// Tells the error that a block of ours raises from every other one.
     pub(crate) fn of_error(error: DieselError) -> Result<Self, DieselError> {
         let code = match &error {
             DieselError::DatabaseError(_, info) if info.constraint_name() == Some(MARK) => {

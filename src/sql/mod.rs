@@ -19,9 +19,9 @@ mod take;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::look::{HashRow, holders, is_locked, server_hashes};
-pub(crate) use self::release::{held_by_this_session, release, release_block, release_held};
+pub(crate) use self::release::{held_by_this_session, release};
 pub(crate) use self::take::{
-    Scope, SnapshotCheck, session_to_transaction, try_locks, try_session_locks, wait_block,
+    Scope, SnapshotCheck, break_bridge, cross_bridge, try_locks, try_session_locks, wait_block,
 };
 use crate::LockKey;
 use crate::lock_set::{LockSet, Mode};

@@ -3,28 +3,28 @@
 use super::answer::raise;
 use super::{call, granted};
 use crate::LockKey;
-use crate::lock_set::{HeldLocks, LockSet, Mode};
+use crate::lock_set::{HeldLocks, Mode};
 
-/// Releases session locks, and `SELECT`s how many of them were not held.
+/// A `DO` block that releases session locks. It fails with the mark of an [`Answer`] if one of them
+/// was not held, or if a transaction was open.
+///
+/// As the only statement of its query string it has a timestamp of its own; a transaction that has
+/// been open before, be it unknown to Diesel, has an older one.
 pub(crate) fn release(held: &HeldLocks) -> String {
-    format!("SELECT {} AS code", release_expression(held))
-}
-
-/// A `DO` block that releases session locks, and raises how many of them were not held, if any.
-pub(crate) fn release_block(held: &HeldLocks) -> String {
-    format!(
-        "DO $$DECLARE missing int := {}; BEGIN IF missing > 0 THEN {}END IF; END$$",
-        release_expression(held),
-        raise("'advisory lock was not held when it was released'"),
-    )
-}
-
-fn release_expression(held: &HeldLocks) -> String {
-    let missed = held
+    let missing = held
         .keys
         .iter()
         .map(|key| format!("(NOT {})::int", call("pg_advisory_unlock", held.mode, *key)));
-    missed.collect::<Vec<_>>().join(" + ")
+    let missing = missing.collect::<Vec<_>>().join(" + ");
+    let raise = raise(
+        "CASE WHEN missing > 0 THEN 'advisory lock was not held when it was released' \
+         ELSE 'advisory lock was released inside a transaction' END",
+    );
+    format!(
+        "DO $$DECLARE missing int := {missing}; BEGIN \
+         IF missing = 0 AND pg_catalog.now() <> pg_catalog.statement_timestamp() \
+         THEN missing := -1; END IF; IF missing <> 0 THEN {raise}END IF; END$$"
+    )
 }
 
 /// `SELECT`s how many locks of the set this session holds.
@@ -34,18 +34,6 @@ pub(crate) fn held_by_this_session(held: &HeldLocks) -> String {
         "SELECT count(*)::int AS code FROM pg_catalog.pg_locks WHERE ({})",
         held.collect::<Vec<_>>().join(") OR (")
     )
-}
-
-/// Releases the session locks of the set that are held, and is silent about the others.
-pub(crate) fn release_held(set: &LockSet<'_>) -> String {
-    let releases = set.locks.iter().map(|lock| {
-        format!(
-            "SELECT {} FROM pg_catalog.pg_locks WHERE {}",
-            call("pg_advisory_unlock", set.mode, lock.key),
-            held_here(set.mode, lock.key),
-        )
-    });
-    releases.collect::<Vec<_>>().join("; ")
 }
 
 /// The condition on `pg_locks` that this session holds the lock, in whatever scope.

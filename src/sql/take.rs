@@ -17,6 +17,8 @@ pub(crate) enum SnapshotCheck {
 pub(crate) enum Scope {
     Transaction,
     Session,
+    /// From one transaction to the next: see [`cross_bridge`].
+    Bridge,
 }
 
 /// `SELECT`s the code of an [`Answer`], without waiting.
@@ -63,9 +65,13 @@ fn calls(set: &LockSet<'_>, function: &str, piece: impl Fn(usize, String) -> Str
 /// A `DO` block that takes all locks, or fails with the mark of an [`Answer`].
 ///
 /// Whatever fails, the transaction around it holds nothing more than before once it has been rolled
-/// back (to a savepoint). Session locks are taken last, and only while the same locks are held for
-/// the transaction: then they are granted at once. A session lock that is waited for under a
+/// back (to a savepoint).
+///
+/// Session locks outlive a rollback, so they are taken last, and only while the same locks are held
+/// for the transaction: then they are granted at once. A session lock that is waited for under a
 /// timeout can be granted and yet be reported as timed out, and nobody would know that it is held.
+/// They are all taken by one expression, which PL/pgSQL evaluates without looking for interrupts,
+/// and nothing comes after it in the block: a statement that was cancelled has not taken them.
 ///
 /// Little is done after the wait, because others wait for this one by then.
 pub(crate) fn wait_block(set: &LockSet<'_>, scope: Scope, check: SnapshotCheck) -> String {
@@ -76,28 +82,44 @@ pub(crate) fn wait_block(set: &LockSet<'_>, scope: Scope, check: SnapshotCheck) 
         restore,
     } = Timeout::new(set);
     let tries = try_expression(set, check);
+    let locks = calls(set, "pg_advisory_xact_lock", |position, call| {
+        format!("missing := {position}; {renew}PERFORM {call}; ")
+    });
+    let refuse = raise(&refusal(set, check));
+    let (done, refuse) = match scope {
+        Scope::Transaction => ("RETURN; ", refuse),
+        Scope::Session | Scope::Bridge => (
+            "missing := 0; ",
+            format!("IF missing <> 0 THEN {refuse}END IF; "),
+        ),
+    };
+    let wait = match set.wait {
+        Wait::No => String::new(),
+        _ => format!(
+            "IF missing > 0 THEN BEGIN {start}{locks}{restore}{done}\
+             EXCEPTION WHEN lock_not_available THEN NULL; END; END IF; "
+        ),
+    };
     let keep = match scope {
         Scope::Transaction => String::new(),
-        Scope::Session => calls(set, "pg_advisory_lock", |_, call| {
-            format!("PERFORM {call}; ")
-        }),
-    };
-    let refuse = raise(&refusal(set, check));
-    let wait = if set.wait == Wait::No {
-        String::new()
-    } else {
-        let locks = calls(set, "pg_advisory_xact_lock", |position, call| {
-            format!("missing := {position}; {renew}PERFORM {call}; ")
-        });
-        format!(
-            "IF missing > 0 THEN BEGIN {start}{locks}{restore}{keep}RETURN; \
-             EXCEPTION WHEN lock_not_available THEN NULL; END; END IF; "
-        )
+        Scope::Session => format!("kept := {}; ", keep(set)),
+        Scope::Bridge => format!(
+            "kept := pg_catalog.pg_try_advisory_lock({BRIDGE}) AND {}; ",
+            keep(set)
+        ),
     };
     format!(
-        "DO $$DECLARE missing int := {tries}; {declare}\
+        "DO $$DECLARE missing int := {tries}; kept bool; {declare}\
          BEGIN IF missing <> 0 THEN {wait}{refuse}END IF; {keep}END$$"
     )
+}
+
+/// Takes locks for the session that the transaction holds already.
+fn keep(set: &LockSet<'_>) -> String {
+    calls(set, "pg_try_advisory_lock", |position, call| {
+        let and = if position > 1 { " AND " } else { "" };
+        format!("{and}{call}")
+    })
 }
 
 /// The pieces of a [`wait_block`] that limit the wait.
@@ -165,14 +187,39 @@ fn refusal(set: &LockSet<'_>, check: SnapshotCheck) -> String {
     }
 }
 
-/// Turns held session locks into locks of the present transaction.
+/// The key of a session lock that says: this session has taken others for [`Scope::Bridge`].
+///
+/// A session may have held the same locks before, and PostgreSQL does not tell how often it holds
+/// them. This one it holds only for that, and its own process id keeps other sessions off.
+const BRIDGE: &str = "'1685283442'::int, pg_catalog.pg_backend_pid()";
+
+/// The condition on `pg_locks` that this session holds [`BRIDGE`].
+const BRIDGE_IS_HELD: &str = "\
+    locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() AND classid = '1685283442'::oid \
+    AND objid = pg_catalog.pg_backend_pid()::oid AND objsubid = 2";
+
+/// Turns the session locks of [`Scope::Bridge`] into locks of the present transaction.
 ///
 /// The statements wait for nothing, because the session holds the locks already.
-pub(crate) fn session_to_transaction(set: &LockSet<'_>) -> String {
-    let select = |_, call| format!("SELECT {call}; ");
-    let lock = calls(set, "pg_advisory_xact_lock", select);
-    let unlock = calls(set, "pg_advisory_unlock", select);
-    lock + &unlock
+pub(crate) fn cross_bridge(set: &LockSet<'_>) -> String {
+    let locks = calls(set, "pg_advisory_xact_lock", |_, call| {
+        format!("SELECT {call}; ")
+    });
+    format!("{locks}SELECT {}", release_bridge(set))
+}
+
+/// Releases the session locks of [`Scope::Bridge`], if they are there.
+pub(crate) fn break_bridge(set: &LockSet<'_>) -> String {
+    format!(
+        "SELECT {} FROM pg_catalog.pg_locks WHERE {BRIDGE_IS_HELD}",
+        release_bridge(set)
+    )
+}
+
+/// They are released together, so that there is never a part of them left.
+fn release_bridge(set: &LockSet<'_>) -> String {
+    let locks = calls(set, "pg_advisory_unlock", |_, call| format!("{call}, "));
+    format!("{locks}pg_catalog.pg_advisory_unlock({BRIDGE})")
 }
 
 /// `SELECT`s the code of an [`Answer`]: session locks, without waiting.
