@@ -1,6 +1,6 @@
 //! What stands in the parentheses of `#[advisory(…)]`.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -145,7 +145,8 @@ impl Args {
                 return Err(Error::new(
                     mode.span(),
                     format!(
-                        "`session` opens no transaction that could be `{mode}`: leave one of them out"
+                        "`session` opens no transaction that could be `{mode}`: leave one of \
+                         them out"
                     ),
                 ));
             }
@@ -211,12 +212,18 @@ fn timeout(key: &Ident, value: Option<Expr>) -> Result<TokenStream> {
     if let Some(text) = string(&value) {
         let span = text.span().resolved_at(Span::mixed_site());
         return match text.value().parse() {
-            Ok(Duration::Millis(millis)) => Ok(quote_spanned! {span=>
-                ::core::time::Duration::from_millis(#millis)
-            }),
-            Ok(Duration::Secs(secs)) => Ok(quote_spanned! {span=>
-                ::core::time::Duration::from_secs(#secs)
-            }),
+            Ok(Duration::Millis(millis)) => {
+                let millis = Literal::u64_unsuffixed(millis);
+                Ok(quote_spanned! {span=>
+                    ::core::time::Duration::from_millis(#millis)
+                })
+            }
+            Ok(Duration::Secs(secs)) => {
+                let secs = Literal::u64_unsuffixed(secs);
+                Ok(quote_spanned! {span=>
+                    ::core::time::Duration::from_secs(#secs)
+                })
+            }
             Err(mistake) => Err(Error::new(text.span(), mistake)),
         };
     }

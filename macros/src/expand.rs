@@ -33,8 +33,8 @@ pub(crate) fn expand(args: &Args, mut function: Function) -> Result<TokenStream>
 /// The call, and what it needs.
 ///
 /// The trait is imported, and not named in the call, so that a pooled connection reaches it through
-/// `DerefMut`; in a block of its own, so that it is not in the scope of the user's body, where it would
-/// make an import of the user's needless, or a forgotten one work.
+/// `DerefMut`; in a block of its own, so that it is not in the scope of the user's body, where it
+/// would make an import of the user's needless, or a forgotten one work.
 ///
 /// The closure borrows its captures unless the body moves them, as a function's body would; `move`
 /// would change what the lints say of arguments.
@@ -60,10 +60,9 @@ fn statements(args: &Args, function: &Function, conn: &Connection, id: &Id) -> T
     let (run, or_default) = match &args.skip {
         None => ("run", None),
         Some(skip) => {
-            let span = skip.span().resolved_at(site);
-            let or_default = quote_spanned! {span=>
-                .map(::core::option::Option::unwrap_or_default)
-            };
+            // Where the type has no default, this is what rustc points at.
+            let unwrap = Ident::new("unwrap_or_default", skip.span().resolved_at(site));
+            let or_default = quote_spanned!(site=> .map(|done| done.#unwrap()));
             ("try_run", Some(or_default))
         }
     };
@@ -114,8 +113,8 @@ impl Flavor {
 
 /// The id of the lock.
 ///
-/// Where it is made of arguments, it is made before the connection is borrowed, and keeps no borrow of
-/// an argument that the body may move.
+/// Where it is made of arguments, it is made before the connection is borrowed, and keeps no borrow
+/// of an argument that the body may move.
 struct Id {
     before: Option<TokenStream>,
     value: TokenStream,
@@ -280,12 +279,12 @@ mod tests {
                     let lock = {
                         use ::diesel_advisory::AdvisoryConnection as _;
                         db.advisory(id)
-                            .timeout(::core::time::Duration::from_secs(2u64))
+                            .timeout(::core::time::Duration::from_secs(2))
                             .shared()
                             .serializable()
                     };
                     lock.try_run(|#[allow(unused)] mut db| -> Result<_, E> { work(db) })
-                        .map(::core::option::Option::unwrap_or_default)
+                        .map(|done| done.unwrap_or_default())
                 }
             },
         );

@@ -87,7 +87,8 @@ impl Function {
         if let Some(token) = &self.sig.constness {
             return Err(Error::new(
                 token.span,
-                "a lock is taken by talking to a database, which a `const fn` cannot: leave out `const`",
+                "a lock is taken by talking to a database, which a `const fn` cannot: leave out \
+                 `const`",
             ));
         }
         if let Some(token) = &self.sig.unsafety {
@@ -119,10 +120,10 @@ impl Function {
 
     /// Finds the connection: the argument of this name, or the first one.
     ///
-    /// In the body it gets a second binding, which is the user's. What is left in the function's own
-    /// arguments is made so that no lint takes it for one of the user's too: a `mut` could be needless
-    /// there, an `#[expect]` unfulfilled, and a `_conn` is used. Only if the user's expressions use the
-    /// connection do they have to see it.
+    /// In the body it gets a second binding, which is the user's. What is left in the function's
+    /// own arguments is made so that no lint takes it for one of the user's too: a `mut` could be
+    /// needless there, an `#[expect]` unfulfilled, and a `_conn` is used. Only if the user's
+    /// expressions use the connection do they have to see it.
     pub(crate) fn take_connection(
         &mut self,
         name: Option<&Ident>,

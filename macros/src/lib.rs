@@ -1,5 +1,5 @@
-//! The attribute of [`diesel-advisory`](https://docs.rs/diesel-advisory). Use it from there: this crate is
-//! an implementation detail.
+//! The attribute of [`diesel-advisory`](https://docs.rs/diesel-advisory). Use it from there: this
+//! crate is an implementation detail.
 
 mod args;
 mod duration;
@@ -11,7 +11,8 @@ use proc_macro::TokenStream;
 
 /// Runs the whole function under an advisory lock.
 ///
-/// It is `conn.advisory(…).run(…)` around the body, or `conn.advisory_session(…).run(…)`, and nothing else:
+/// It is `conn.advisory(…).run(…)` around the body, or `conn.advisory_session(…).run(…)`, and
+/// nothing else:
 ///
 /// ```
 /// # use diesel::prelude::*;
@@ -43,8 +44,9 @@ use proc_macro::TokenStream;
 /// # Ok::<_, diesel::result::Error>(())
 /// ```
 ///
-/// So a transaction begins with the lock. `Ok` commits it, `Err` and a panic roll it back, and the lock ends
-/// with it. If a transaction is open when the function is called, the lock ends with that one.
+/// So a transaction begins with the lock. `Ok` commits it, `Err` and a panic roll it back, and the
+/// lock ends with it. If a transaction is open when the function is called, the lock ends with that
+/// one.
 ///
 /// # The id
 ///
@@ -58,15 +60,17 @@ use proc_macro::TokenStream;
 /// | `#[advisory(("invoice", self.id))]` | an expression can use the arguments too |
 /// | `#[advisory]` | the path of the function: `module::path::function` |
 ///
-/// It is made before the connection is borrowed and before the body has the arguments, so that the body can
-/// move them. An argument that the id should leave to the body is borrowed, as in `("tenant", &name)`.
+/// It is made before the connection is borrowed and before the body has the arguments, so that the
+/// body can move them. An argument that the id should leave to the body is borrowed, as in
+/// `("tenant", &name)`.
 ///
-/// The path is that of [`module_path!`], which begins with the name of the crate; crates that have to
-/// exclude each other need a name. It changes when the function is renamed or moved. While an old and a new
-/// version of a program run side by side, they then hold different locks. And it does not tell apart
+/// The path is that of [`module_path!`], which begins with the name of the crate; crates that have
+/// to exclude each other need a name. It changes when the function is renamed or moved. While an
+/// old and a new version of a program run side by side, they then hold different locks. And it does
+/// not tell apart
 ///
-/// - methods of the same name in one module, whatever their types: an attribute on a method does not see the
-///   `impl` around it;
+/// - methods of the same name in one module, whatever their types: an attribute on a method does
+///   not see the `impl` around it;
 /// - the types that a generic function, or a provided method of a trait, is called with;
 /// - functions of the same name inside of other functions, where the module is the same.
 ///
@@ -89,30 +93,32 @@ use proc_macro::TokenStream;
 ///
 /// Those that are methods of `AdvisoryLock` do what they do there.
 ///
-/// Default: exclusive, in a transaction of its own, waiting as long as the session's `lock_timeout` lets it,
-/// on the connection that is the first argument.
+/// Default: exclusive, in a transaction of its own, waiting as long as the session's `lock_timeout`
+/// lets it, on the connection that is the first argument.
 ///
 /// # The function
 ///
-/// It can be a function or a method, generic, a provided method of a trait, and `async`, where the connection
-/// is one of `diesel-async` and the feature `async` is needed. It cannot be `const` or `unsafe`.
+/// It can be a function or a method, generic, a provided method of a trait, and `async`, where the
+/// connection is one of `diesel-async` and the feature `async` is needed. It cannot be `const` or
+/// `unsafe`.
 ///
-/// The connection is an argument with a name whose type is a `&mut`: a `&mut PgConnection`, a
-/// `&mut C` where `C: AdvisoryConnection`, or a `&mut PooledConnection<…>` and whatever else derefs to a
-/// connection. In the body it is a reference to the connection itself, so a `&mut PgConnection` for the pooled
-/// one. Nothing that borrows from it can be returned.
+/// The connection is an argument with a name whose type is a `&mut`: a `&mut PgConnection`, a `&mut
+/// C` where `C: AdvisoryConnection`, or a `&mut PooledConnection<…>` and whatever else derefs to a
+/// connection. In the body it is a reference to the connection itself, so a `&mut PgConnection` for
+/// the pooled one. Nothing that borrows from it can be returned.
 ///
 /// The body becomes a closure: `return` and `?` in it end it as they would end the function.
 ///
 /// # Errors
 ///
 /// The function returns a `Result` by some name that contains this word, and its error type is
-/// `From<diesel_advisory::Error>`. Without `skip`, a lock that is unavailable is `Error::Unavailable` in that
-/// type.
+/// `From<diesel_advisory::Error>`. Without `skip`, a lock that is unavailable is
+/// `Error::Unavailable` in that type.
 ///
 /// # Panics
 ///
-/// If the body panics, the transaction is rolled back or the session lock released, while the panic goes on.
+/// If the body panics, the transaction is rolled back or the session lock released, while the panic
+/// goes on.
 ///
 /// # Examples
 ///

@@ -26,7 +26,8 @@ pub(crate) fn parse(text: &str) -> Result<Template, String> {
         let Some(end) = rest.find('}').filter(|_| rest.starts_with('{')) else {
             let brace = &rest[..1];
             return Err(format!(
-                "this `{brace}` has no partner: one that is part of the name is written `{brace}{brace}`"
+                "this `{brace}` has no partner: one that is part of the name is written \
+                 `{brace}{brace}`"
             ));
         };
         placeholder(&rest[1..end], &mut arguments)?;

@@ -777,7 +777,7 @@ mod functions {
         _conn: &mut PgConnection,
         Point { x, y: mut z }: Point,
         [a, .., b]: [i32; 3],
-        &c: &i32,
+        &[c, ..]: &[i32; 8],
     ) -> QueryResult<i32> {
         assert_locked("attribute.point:1:5");
         z *= 10;
@@ -787,7 +787,7 @@ mod functions {
     #[test]
     fn can_have_patterns_as_arguments() {
         let sum = assert_held_by("attribute.point:1:5", |conn| {
-            patterns(conn, Point { x: 1, y: 2 }, [3, 4, 5], &6)
+            patterns(conn, Point { x: 1, y: 2 }, [3, 4, 5], &[6; 8])
         });
         assert_eq!(sum, 35);
     }
@@ -832,9 +832,9 @@ mod lints {
     }
 
     #[advisory("attribute.lints")]
-    #[expect(clippy::needless_return)]
-    fn returns(_conn: &mut PgConnection) -> QueryResult<()> {
-        return Ok(());
+    #[expect(clippy::needless_question_mark)]
+    fn returns(_conn: &mut PgConnection, value: QueryResult<()>) -> QueryResult<()> {
+        Ok(value?)
     }
 
     #[advisory("attribute.lints")]
@@ -866,7 +866,7 @@ mod lints {
     fn do_not_change_what_runs() {
         let conn = &mut connect();
         assert_eq!(by_value(conn, "name".to_owned()), Ok(4));
-        assert_eq!(returns(conn), Ok(()));
+        assert_eq!(returns(conn, Ok(())), Ok(()));
         assert_eq!(uses(conn), Ok(1));
         assert_eq!(shadows(conn, 1), Ok(2));
         assert_eq!(Ledger.bind(conn, 1), Ok(1));
