@@ -80,6 +80,25 @@
 //! migrations, `SET` for one, want that anyway. If the migrations have to go through the pooler, let a
 //! second, direct connection hold the lock: [`LockedHarness::with_lock_on`].
 //!
+//! Diesel also prepares statements for the session, which the pooler has to know about
+//! (`max_prepared_statements`, in PgBouncer), or Diesel not to do:
+//!
+//! ```no_run
+//! use diesel::connection::CacheSize;
+//! use diesel::prelude::*;
+//! use diesel_advisory::migrations::LockedHarness;
+//! use diesel_migrations::MigrationHarness;
+//! # use diesel_advisory::MIGRATIONS;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let mut pooled = PgConnection::establish("postgres://pooler/…")?;
+//! pooled.set_prepared_statement_cache_size(CacheSize::Disabled);
+//! let mut direct = PgConnection::establish("postgres://server/…")?;
+//! LockedHarness::with_lock_on(&mut pooled, &mut direct).run_pending_migrations(MIGRATIONS)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The lock connection sits idle while the migrations run. Something in between that closes idle
 //! connections frees the lock, and the release then reports [`Error::Database`](crate::Error::Database)
 //! or [`Error::NotHeld`](crate::Error::NotHeld).
