@@ -123,8 +123,6 @@ where
     /// use diesel_advisory::{AdvisoryConnection, Error};
     /// use diesel_migrations::MigrationHarness;
     ///
-    /// # other.batch_execute("SELECT 1")?;
-    /// # use diesel::connection::SimpleConnection;
     /// let held = other.advisory_session("schema").acquire()?;
     ///
     /// let error = LockedHarness::new(conn)
