@@ -51,9 +51,9 @@ pub trait AdvisoryConnection:
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
     fn advisory<'a>(
-        &'a mut self,
+        &mut self,
         id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, &'a mut Self, OwnTransaction> {
+    ) -> AdvisoryLock<'a, &mut Self, OwnTransaction> {
         AdvisoryLock::new(self, id.into())
     }
 
@@ -74,9 +74,9 @@ pub trait AdvisoryConnection:
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
     fn advisory_xact<'a>(
-        &'a mut self,
+        &mut self,
         id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, &'a mut Self, OpenTransaction> {
+    ) -> AdvisoryLock<'a, &mut Self, OpenTransaction> {
         AdvisoryLock::new(self, id.into())
     }
 
@@ -100,9 +100,9 @@ pub trait AdvisoryConnection:
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
     fn advisory_session<'a>(
-        &'a mut self,
+        &mut self,
         id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, &'a mut Self, Session> {
+    ) -> AdvisoryLock<'a, &mut Self, Session> {
         AdvisoryLock::new(self, id.into())
     }
 

@@ -63,9 +63,9 @@ pub trait AsyncAdvisoryConnection:
     /// # });
     /// ```
     fn advisory<'a>(
-        &'a mut self,
+        &mut self,
         id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, Async<&'a mut Self>, OwnTransaction> {
+    ) -> AdvisoryLock<'a, Async<&mut Self>, OwnTransaction> {
         AdvisoryLock::new(Async(self), id.into())
     }
 
@@ -86,9 +86,9 @@ pub trait AsyncAdvisoryConnection:
     /// # });
     /// ```
     fn advisory_xact<'a>(
-        &'a mut self,
+        &mut self,
         id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, Async<&'a mut Self>, OpenTransaction> {
+    ) -> AdvisoryLock<'a, Async<&mut Self>, OpenTransaction> {
         AdvisoryLock::new(Async(self), id.into())
     }
 
@@ -110,9 +110,9 @@ pub trait AsyncAdvisoryConnection:
     /// # });
     /// ```
     fn advisory_session<'a>(
-        &'a mut self,
+        &mut self,
         id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, Async<&'a mut Self>, Session> {
+    ) -> AdvisoryLock<'a, Async<&mut Self>, Session> {
         AdvisoryLock::new(Async(self), id.into())
     }
 

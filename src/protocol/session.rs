@@ -25,18 +25,30 @@ pub(crate) async fn acquire_for_session<'a, L: Link>(
     let held = HeldLocks::from(&set);
     let answer = if asks_with_query::<L>(&set) {
         let code = link.code(sql::try_session_locks(&set)).await;
-        // Other than a block, a query can be cancelled after it has taken the locks. It takes no
-        // time, so that hardly happens; but then nobody knows, unless nothing is held at
-        // all.
-        if code.is_err() && !matches!(link.code(sql::held_by_this_session(&held)).await, Ok(0)) {
-            link.set_broken();
-        }
         code.map(Answer::of_code)
     } else {
         let wait = sql::wait_block(&set, Scope::Session, SnapshotCheck::Off);
         ask(link, &format!("{}{wait}", sql::comment(&set))).await
     };
+    if answer.is_err() {
+        check_after_failure(link, &held).await;
+    }
     Ok(Attempt::new(answer?, began, set, held))
+}
+
+/// Makes sure that a failed statement has not taken the locks.
+///
+/// It can have been cancelled in the moment between taking them and being done. They are taken
+/// together, so that as long as one of them is not held, none has been taken. Otherwise nobody can
+/// tell, because the session may have held them before, and may not lose them now without being
+/// told. So the session ends, and with it all that it holds.
+async fn check_after_failure<L: Link>(link: &mut L, locks: &HeldLocks) {
+    if let Ok(false) = is_held(link, locks).await {
+        return;
+    }
+    // It answers with the end of the connection.
+    let _ = link.batch(sql::END_SESSION).await;
+    link.set_broken();
 }
 
 /// Releases the locks of the session, after rolling back a transaction that was left open.

@@ -38,7 +38,7 @@ impl Script {
         }
     }
 
-    async fn answer(&mut self, sql: &str) -> QueryResult<()> {
+    fn answer(&mut self, sql: &str) -> QueryResult<()> {
         // Nobody wants to read the whole `DO` block below.
         let shown = sql.split("$$").step_by(2).collect::<Vec<_>>().join("…");
         self.sent.push(shown);
@@ -58,23 +58,23 @@ impl Link for Script {
     }
 
     async fn batch(&mut self, sql: &str) -> QueryResult<()> {
-        self.answer(sql).await
+        self.answer(sql)
     }
 
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {
-        self.answer(sql).await?;
+        self.answer(sql)?;
         self.depth += 1;
         Ok(())
     }
 
     async fn commit(&mut self) -> QueryResult<()> {
-        self.answer("commit").await?;
+        self.answer("commit")?;
         self.depth -= 1;
         Ok(())
     }
 
     async fn rollback(&mut self) -> QueryResult<()> {
-        self.answer("rollback").await?;
+        self.answer("rollback")?;
         self.depth -= 1;
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Link for Script {
     where
         T: QueryableByName<Pg> + Send + 'static,
     {
-        self.answer(&sql).await.map(|()| Vec::new())
+        self.answer(&sql).map(|()| Vec::new())
     }
 }
 
@@ -91,7 +91,7 @@ impl Link for Script {
 struct Raised(&'static str);
 
 impl DatabaseErrorInformation for Raised {
-    fn message(&self) -> &str {
+    fn message(&self) -> &'static str {
         "advisory lock x is not available"
     }
     fn details(&self) -> Option<&str> {
@@ -338,14 +338,25 @@ fn what_is_wrong_before_is_told_before_anything_is_sent() {
 }
 
 #[test]
-fn a_session_lock_that_failed_has_nothing_to_undo() {
-    for failure in [cancelled(), raised("1")] {
-        let mut link = Script::new(0, [failure]);
-        let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
-        assert!(!matches!(acquired, Ok(Attempt::Granted(_))));
-        assert_eq!(link.sent, ["/* advisory lock x */ DO …"]);
-        assert!(!link.broken);
-    }
+fn a_session_lock_that_was_refused_has_nothing_to_undo() {
+    let mut link = Script::new(0, [raised("1")]);
+    let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
+    assert!(matches!(acquired, Ok(Attempt::Missing(_))));
+    assert_eq!(link.sent, ["/* advisory lock x */ DO …"]);
+    assert!(!link.broken);
+}
+
+#[test]
+fn a_session_that_may_have_a_lock_nobody_knows_of_is_ended() {
+    // The question whether it is held fails as well.
+    let mut link = Script::new(0, [cancelled(), cancelled()]);
+    let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
+    assert!(matches!(acquired, Err(Error::Database(_))));
+    assert_eq!(
+        link.sent[2],
+        "SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
+    );
+    assert!(link.broken);
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod take;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::look::{HashRow, holders, is_locked, server_hashes};
-pub(crate) use self::release::{held_by_this_session, release};
+pub(crate) use self::release::{END_SESSION, held_by_this_session, release};
 pub(crate) use self::take::{
     Scope, SnapshotCheck, break_bridge, cross_bridge, try_locks, try_session_locks, wait_block,
 };

@@ -27,6 +27,10 @@ pub(crate) fn release(held: &HeldLocks) -> String {
     )
 }
 
+/// Ends the session from within, and with it all that it holds.
+pub(crate) const END_SESSION: &str =
+    "SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
+
 /// `SELECT`s how many locks of the set this session holds.
 pub(crate) fn held_by_this_session(held: &HeldLocks) -> String {
     let held = held.keys.iter().map(|key| held_here(held.mode, *key));

@@ -70,8 +70,8 @@ fn calls(set: &LockSet<'_>, function: &str, piece: impl Fn(usize, String) -> Str
 /// Session locks outlive a rollback, so they are taken last, and only while the same locks are held
 /// for the transaction: then they are granted at once. A session lock that is waited for under a
 /// timeout can be granted and yet be reported as timed out, and nobody would know that it is held.
-/// They are all taken by one expression, which PL/pgSQL evaluates without looking for interrupts,
-/// and nothing comes after it in the block: a statement that was cancelled has not taken them.
+/// They are taken by one expression, which PostgreSQL evaluates without looking for interrupts: all
+/// of them or none.
 ///
 /// Little is done after the wait, because others wait for this one by then.
 pub(crate) fn wait_block(set: &LockSet<'_>, scope: Scope, check: SnapshotCheck) -> String {
