@@ -41,8 +41,8 @@
 //! [`Error::Unavailable`].
 //!
 //! With the feature `async` the same methods are there for `diesel-async`, on
-#![cfg_attr(feature = "async", doc = "[`AsyncAdvisoryConnection`].")]
-#![cfg_attr(not(feature = "async"), doc = "`AsyncAdvisoryConnection`.")]
+//! [`AsyncAdvisoryConnection`]. The attribute [`#[advisory]`](macro@advisory) puts a whole function under a
+//! lock. [`inspect`] tells who holds what, and the [`catalog`] tells it to `psql`.
 //!
 //! # When not to use it
 //!
@@ -59,8 +59,8 @@
 //! apart, not two pieces of code on one connection.
 //!
 //! **Savepoints.** A savepoint that is rolled back frees the transaction-scoped locks that were taken
-//! since it was set; in Diesel that is every nested `transaction` that returns an error. Session locks
-//! are counted, and survive.
+//! since it was set; in Diesel that is every nested `transaction` that returns an error. So does a
+//! statement that fails inside of one, at once. Session locks are counted, and survive.
 //!
 //! **Isolation levels.** Above read committed, a transaction that is open already has a snapshot that is
 //! older than the lock, and may not see what the last holder has committed. Let `advisory` begin the
@@ -68,6 +68,9 @@
 //!
 //! **Poolers in transaction mode** (PgBouncer and others) give each transaction a session of its own.
 //! `advisory` and `advisory_xact` work with them; session locks do not.
+//!
+//! **Test transactions.** After Diesel's `begin_test_transaction` every transaction is a savepoint, and
+//! there is no place for a session lock: it is refused as inside any transaction.
 //!
 //! **A client that vanishes** without closing its connection, as in a power cut, keeps its locks until
 //! the server notices: see PostgreSQL's [`tcp_keepalives_idle`] and [`client_connection_check_interval`].
@@ -91,12 +94,25 @@
 //! | feature | default | |
 //! |---|---|---|
 //! | `macros` | yes | the attribute [`#[advisory]`](macro@advisory) |
-//! | `async` | no | [the same locks for `diesel-async`](AdvisoryLock), without libpq |
-//! | `django-pglock` | no | `LockKey::django_pglock`, for locks that a Django application takes as well |
+//! | `async` | no | [the same locks for `diesel-async`](AsyncAdvisoryConnection), without libpq |
+//! | `migrations` | no | [migrations that run once](migrations), whoever else starts, and those of the lock [`catalog`] |
+//! | `tracing` | no | an event while migrations wait for another process |
+//! | `django-pglock` | no | [`LockKey::django_pglock`], for locks that a Django application takes as well |
 //!
 //! # Versions
 //!
 //! PostgreSQL 14 and later, Diesel 2.3, Rust 1.86.
+
+// The links lead to what is behind features, and are checked where all of them are on.
+#![cfg_attr(
+    not(all(
+        feature = "async",
+        feature = "django-pglock",
+        feature = "macros",
+        feature = "migrations"
+    )),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 #[cfg(feature = "async")]
 mod asynchronous;

@@ -105,6 +105,10 @@ where
     /// A lock that the session holds already is granted again: `run` inside `run` does not wait for
     /// itself.
     ///
+    /// `Ok` commits what there is to commit. If a statement has failed and the closure returns `Ok`
+    /// nevertheless, that is nothing: PostgreSQL answers the `COMMIT` of a failed transaction with a
+    /// rollback, and Diesel does not report it. A savepoint that has failed so is an error.
+    ///
     /// # Errors
     ///
     /// The closure's own error comes first: a failing rollback does not hide it. Then:

@@ -26,8 +26,8 @@ pub struct Unavailable {
 
 /// A session that holds a lock, as [`pg_stat_activity`] describes it.
 ///
-/// The server tells a role without the rights of `pg_read_all_stats` only the pid of other roles'
-/// sessions.
+/// Of another role's session the server tells the state only to a role with the rights of
+/// `pg_read_all_stats`.
 ///
 /// [`pg_stat_activity`]: https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW
 #[derive(Debug, Clone, PartialEq)]
