@@ -1,15 +1,18 @@
 //! Makes blocking tests of the asynchronous ones.
 
-use proc_macro::{Group, TokenStream, TokenTree};
+use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
 /// A `#[test]` that is written as an `async fn`, without its `async` and `.await`.
 ///
 /// In the asynchronous half of a file that is compiled twice, `#[tokio::test]` stands in its place.
 #[proc_macro_attribute]
 pub fn blocking_test(_arguments: TokenStream, function: TokenStream) -> TokenStream {
-    let mut test: TokenStream = "#[test]".parse().expect("this is an attribute");
-    test.extend(without_async(function));
-    test
+    let test = Ident::new("test", Span::call_site());
+    let test = Group::new(Delimiter::Bracket, TokenTree::Ident(test).into());
+    let hash = Punct::new('#', Spacing::Alone);
+    let mut tokens = TokenStream::from_iter([TokenTree::Punct(hash), TokenTree::Group(test)]);
+    tokens.extend(without_async(function));
+    tokens
 }
 
 /// The same for a function that tests call. In the asynchronous half, [`keep`] stands in its place.
