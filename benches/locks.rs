@@ -2,7 +2,6 @@
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 
-use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,7 +55,7 @@ fn around_a_transaction(criterion: &mut Criterion) {
             conn.advisory(KEY)
                 .no_wait()
                 .run(|_| Ok::<_, Error>(()))
-                .unwrap()
+                .unwrap();
         });
     });
     group.bench_function("advisory, serializable", |b| {
@@ -64,7 +63,7 @@ fn around_a_transaction(criterion: &mut Criterion) {
             conn.advisory(KEY)
                 .serializable()
                 .run(|_| Ok::<_, Error>(()))
-                .unwrap()
+                .unwrap();
         });
     });
     group.finish();
@@ -75,8 +74,7 @@ fn inside_a_transaction(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inside a transaction");
     group.bench_function("no lock", |b| {
         b.iter(|| {
-            conn.transaction(|_| QueryResult::Ok(black_box(())))
-                .unwrap()
+            conn.transaction(|_| QueryResult::Ok(())).unwrap();
         });
     });
     group.bench_function("by hand", |b| {
@@ -85,7 +83,7 @@ fn inside_a_transaction(criterion: &mut Criterion) {
     group.bench_function("advisory_xact", |b| {
         b.iter(|| {
             conn.transaction(|conn| conn.advisory_xact(KEY).acquire())
-                .unwrap()
+                .unwrap();
         });
     });
     group.bench_function("by hand, with a timeout", |b| {
@@ -117,7 +115,7 @@ fn for_the_session(criterion: &mut Criterion) {
                 .acquire()
                 .unwrap()
                 .release()
-                .unwrap()
+                .unwrap();
         });
     });
     group.finish();
@@ -135,14 +133,14 @@ fn hot(criterion: &mut Criterion) {
     group.bench_function("advisory", |b| {
         b.iter_custom(|rounds| {
             contend(rounds, |conn| {
-                conn.advisory(KEY).run(|_| Ok::<_, Error>(())).unwrap()
+                conn.advisory(KEY).run(|_| Ok::<_, Error>(())).unwrap();
             })
         });
     });
     group.bench_function("by hand, with a timeout", |b| {
         b.iter_custom(|rounds| {
             contend(rounds, |conn| {
-                conn.transaction(by_hand_with_timeout).map(drop).unwrap()
+                conn.transaction(by_hand_with_timeout).map(drop).unwrap();
             })
         });
     });

@@ -80,17 +80,13 @@ impl Scope {
             Self::Session => {
                 let lock_again = wait.on(conn.advisory_session(lock));
                 let ran = lock_again.try_run(async |_| Ok::<_, Error>(7)).await?;
-                match wait.on(conn.advisory_session(lock)).try_acquire().await? {
-                    Some(held) => {
-                        assert_eq!(ran, Some(7));
-                        held.release().await?;
-                        Ok(true)
-                    }
-                    None => {
-                        assert_eq!(ran, None);
-                        Ok(false)
-                    }
+                let held = wait.on(conn.advisory_session(lock)).try_acquire().await?;
+                assert_eq!(ran, held.is_some().then_some(7));
+                let granted = held.is_some();
+                if let Some(held) = held {
+                    held.release().await?;
                 }
+                Ok(granted)
             }
         }
     }
