@@ -88,7 +88,7 @@ async fn without_the_lock_every_seat_is() {
 async fn a_guest_who_waits_too_long_may_try_again() {
     let sandbox = Sandbox::start().unwrap();
     let url = serve(&sandbox, |service| {
-        service.patience = Duration::from_millis(20)
+        service.patience = Duration::from_millis(20);
     })
     .await;
     let mut other = AsyncPgConnection::establish(sandbox.url()).await.unwrap();
