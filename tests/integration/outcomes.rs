@@ -11,7 +11,7 @@ use diesel_advisory_sandbox::Sandbox;
 
 use crate::support::{
     Holder, PATIENCE, Wait, assert_clean, assert_free, committed, connect, execute, insert,
-    lock_session, locks_of, pid, table, unavailable, unique, wait_until_queued,
+    lock_session, locks_of, pid, speak_german, table, unavailable, unique, wait_until_queued,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +58,9 @@ enum Language {
 impl Language {
     /// Those that the server knows.
     fn all() -> Vec<Self> {
-        let mut conn = connect();
-        let german = Self::German.set(&mut conn).is_ok() && {
-            let error = diesel::sql_query("SELECT 1 / 0").execute(&mut conn);
-            error.unwrap_err().to_string() == "Division durch Null"
-        };
-        if german {
+        if speak_german(&mut connect()) {
             return vec![Self::English, Self::German];
         }
-        let full = std::env::var("DIESEL_ADVISORY_FULL").is_ok_and(|full| full == "1");
-        assert!(!full, "the server does not speak German");
-        eprintln!("notice: the server does not speak German, only English is tried");
         vec![Self::English]
     }
 

@@ -33,9 +33,7 @@ impl Pooler {
     /// `None` if pgbouncer is not installed, which is an error in a full run only.
     fn start(turn: Turn) -> Option<Self> {
         let Some(program) = find_program() else {
-            let full = std::env::var_os("DIESEL_ADVISORY_FULL").is_some();
-            assert!(!full, "pgbouncer is not installed");
-            eprintln!("skipped: pgbouncer is not installed");
+            skip("pgbouncer is not installed");
             return None;
         };
         let server = Sandbox::start().unwrap();

@@ -193,14 +193,7 @@ fn the_sessions_timeout_is_as_before_whatever_the_wait() {
 #[test]
 fn a_timeout_is_told_in_german_too() {
     let (mut conn, name) = (connect(), unique("outcomes.german"));
-    let german = diesel::sql_query("SET lc_messages = 'de_DE.UTF-8'").execute(&mut conn);
-    if german.is_err() {
-        let full = std::env::var_os("DIESEL_ADVISORY_FULL").is_some();
-        assert!(
-            !full,
-            "the server does not speak German: run script/setup --german"
-        );
-        eprintln!("skipped: the server does not speak German");
+    if !speak_german(&mut conn) {
         return;
     }
     let _holder = Holder::of(name.clone());

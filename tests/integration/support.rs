@@ -282,3 +282,25 @@ pub(crate) fn values(conn: &mut PgConnection, table: &str) -> Vec<i32> {
     let rows = rows.load::<Row>(conn).unwrap();
     rows.into_iter().map(|row| row.value).collect()
 }
+
+/// Says that something is not tried, because something else is missing here.
+///
+/// # Panics
+///
+/// In a full run, where nothing may be missing.
+pub(crate) fn skip(missing: &str) {
+    let is_full = std::env::var_os("DIESEL_ADVISORY_FULL").is_some();
+    assert!(!is_full, "{missing}");
+    eprintln!("notice: {missing}, so this is not tried");
+}
+
+/// Has the server speak German to the session, if it can.
+pub(crate) fn speak_german(conn: &mut PgConnection) -> bool {
+    let is_set = diesel::sql_query("SET lc_messages = 'de_DE.UTF-8'").execute(conn);
+    let error = diesel::sql_query("SELECT 1 / 0").execute(conn).unwrap_err();
+    let speaks = is_set.is_ok() && error.to_string() == "Division durch Null";
+    if !speaks {
+        skip("the server does not speak German");
+    }
+    speaks
+}
