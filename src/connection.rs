@@ -9,7 +9,7 @@ use diesel::deserialize::QueryableByName;
 use diesel::pg::Pg;
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 
-use crate::link::{self, Link};
+use crate::link::{self, Link, Transact};
 use crate::session::Session;
 use crate::transaction::OwnTransaction;
 use crate::xact::OpenTransaction;
@@ -172,32 +172,24 @@ pub(crate) struct Blocking<'c, C>(pub(crate) &'c mut C);
 
 impl<C> Link for Blocking<'_, C>
 where
-    C: LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>,
+    C: LoadConnection<Backend = Pg>,
 {
     const PREPARES_QUERIES: bool = false;
 
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
-        AnsiTransactionManager::transaction_manager_status_mut(self.0).transaction_depth()
+        C::TransactionManager::transaction_manager_status_mut(self.0).transaction_depth()
     }
 
     fn set_broken(&mut self) {
-        AnsiTransactionManager::transaction_manager_status_mut(self.0).set_in_error();
+        C::TransactionManager::transaction_manager_status_mut(self.0).set_in_error();
     }
 
     fn batch(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send {
         ready(self.0.batch_execute(sql))
     }
 
-    fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send {
-        ready(AnsiTransactionManager::begin_transaction_sql(self.0, sql))
-    }
-
-    fn commit(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
-        ready(AnsiTransactionManager::commit_transaction(self.0))
-    }
-
     fn rollback(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
-        ready(AnsiTransactionManager::rollback_transaction(self.0))
+        ready(C::TransactionManager::rollback_transaction(self.0))
     }
 
     fn rows<T>(&mut self, sql: String) -> impl Future<Output = QueryResult<Vec<T>>> + Send
@@ -205,5 +197,18 @@ where
         T: QueryableByName<Pg> + Send + 'static,
     {
         ready(sql_query(sql).load(self.0))
+    }
+}
+
+impl<C> Transact for Blocking<'_, C>
+where
+    C: LoadConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>,
+{
+    fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send {
+        ready(AnsiTransactionManager::begin_transaction_sql(self.0, sql))
+    }
+
+    fn commit(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
+        ready(AnsiTransactionManager::commit_transaction(self.0))
     }
 }

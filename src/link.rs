@@ -29,12 +29,6 @@ pub(crate) trait Link: Send {
     /// Sends statements that answer nothing.
     fn batch(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send;
 
-    /// Sends statements the last of which begins a transaction, and counts it.
-    fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send;
-
-    /// Commits the innermost transaction or savepoint that Diesel has open.
-    fn commit(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
-
     /// Rolls back the innermost transaction or savepoint that Diesel has open.
     fn rollback(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
 
@@ -50,6 +44,15 @@ pub(crate) trait Link: Send {
             rows.first().map(|row| row.code).ok_or(diesel::NotFound)
         }
     }
+}
+
+/// A [`Link`] that can begin a transaction in its own way, and end it.
+pub(crate) trait Transact: Link {
+    /// Sends statements the last of which begins a transaction, and counts it.
+    fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send;
+
+    /// Commits the innermost transaction or savepoint that Diesel has open.
+    fn commit(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
 }
 
 #[derive(Debug, diesel::QueryableByName)]

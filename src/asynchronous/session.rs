@@ -28,8 +28,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the session ends, and the lock is freed if it had just been granted.
-    /// See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, the session ends, and the lock is freed if it had just been
+    /// granted. See [`AsyncAdvisoryConnection`].
     pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
         async move {
             let mut conn = Unfinished::new(&mut *self.conn.0);
@@ -84,8 +84,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while it waits for the lock or releases it, the session ends; if the
-    /// closure is dropped, see [`AsyncAdvisoryGuard`].
+    /// If the future is dropped while it waits for the lock or releases it, the session ends; if
+    /// the closure is dropped, see [`AsyncAdvisoryGuard`].
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,

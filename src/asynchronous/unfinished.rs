@@ -12,9 +12,9 @@ use crate::link::Link;
 ///
 /// To roll back would be gentler, and not enough. Code that has dropped a future inside of its
 /// transaction goes on, and believes that it is in there still: what it sends must fail, and not be
-/// committed statement by statement. And a pool may keep what is broken: deadpool does until it would
-/// give it out, and `diesel-async` tells mobc the opposite of what it should. To all of them a closed
-/// connection is one to throw away.
+/// committed statement by statement. And a pool may keep what is broken: deadpool does until it
+/// would give it out, and `diesel-async` tells mobc the opposite of what it should. To all of them
+/// a closed connection is one to throw away.
 ///
 /// What comes before the end of the session is for a role that may not end it.
 const END_SESSION: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); \

@@ -1,13 +1,12 @@
 //! Which migrations have been applied, without writing anything.
 
+use diesel::connection::LoadConnection;
 use diesel::deserialize::QueryableByName;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Nullable, Text};
-
-use crate::AdvisoryConnection;
 
 /// What Diesel's table of migrations says, and where it is.
 #[derive(Debug)]
@@ -38,9 +37,9 @@ impl Applied {
     /// Reads the table.
     ///
     /// Diesel itself creates it first, if it does not exist. PostgreSQL refuses that to a role that
-    /// may only read, and on a standby, even if the table does exist; and of two processes that do it
-    /// at once, one can fail.
-    pub(super) fn read<C: AdvisoryConnection>(conn: &mut C) -> QueryResult<Self> {
+    /// may only read, and on a standby, even if the table does exist; and of two processes that do
+    /// it at once, one can fail.
+    pub(super) fn read<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<Self> {
         let table = sql_query(
             "SELECT pg_catalog.current_schema()::text AS schema, \
              pg_catalog.to_regclass(pg_catalog.quote_ident(pg_catalog.current_schema()) \

@@ -4,6 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
 use diesel::pg::Pg;
 use diesel_migrations::{MigrationError, MigrationHarness};
@@ -15,7 +16,7 @@ use crate::connection::Blocking;
 use crate::link::ready;
 use crate::lock_set::{HeldLocks, Request};
 use crate::wait::Wait;
-use crate::{AdvisoryConnection, Error, LockId, Unavailable, protocol};
+use crate::{Error, LockId, Unavailable, protocol};
 
 /// A [`MigrationHarness`] whose every run and revert is done under one advisory lock.
 ///
@@ -38,9 +39,10 @@ use crate::{AdvisoryConnection, Error, LockId, Unavailable, protocol};
 /// [`Error::find_in`] gets them out again:
 ///
 /// - [`Error::Unavailable`], if a [`timeout`](Self::timeout) was set, with whoever holds the lock;
-/// - [`Error::InTransaction`], inside an open transaction: others would be let in before it commits;
-/// - [`Error::NotHeld`], if the lock got lost while the migrations ran, and another process may have
-///   run some as well;
+/// - [`Error::InTransaction`], inside an open transaction: others would be let in before it
+///   commits;
+/// - [`Error::NotHeld`], if the lock got lost while the migrations ran, and another process may
+///   have run some as well;
 /// - [`Error::Database`].
 ///
 /// # Panics
@@ -59,14 +61,16 @@ where
     on_wait: Option<OnWait>,
 }
 
-/// If it could borrow, so would the harness until it is dropped, and not only until it is used last.
+/// If it could borrow, so would the harness until it is dropped, and not only until it is used
+/// last.
 type OnWait = Box<dyn FnMut(&Waiting) + Send>;
 
 impl<'h, H, How> LockedHarness<'h, H, How>
 where
     H: Lockable<How>,
 {
-    /// Locks a connection, or a [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput) around one.
+    /// Locks a connection, or a [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput) around
+    /// one.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -90,8 +94,8 @@ where
 
     /// Locks a harness, and has another connection hold the lock.
     ///
-    /// It is for a harness behind a connection pooler in transaction mode; the other connection has to
-    /// be a direct one, to the same database.
+    /// It is for a harness behind a connection pooler in transaction mode; the other connection has
+    /// to be a direct one, to the same database.
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(pooled, direct);
@@ -147,8 +151,8 @@ where
         self
     }
 
-    /// Calls this while it waits for another process: at once, after a second, and in longer intervals
-    /// then, up to ten seconds.
+    /// Calls this while it waits for another process: at once, after a second, and in longer
+    /// intervals then, up to ten seconds.
     ///
     /// Default: silence, but for an event of the level `INFO` if the feature `tracing` is on.
     ///
@@ -206,8 +210,8 @@ where
 
     /// Does anything under the lock, for example several runs and reverts that belong together.
     ///
-    /// The closure gets the harness as it is. What it reads of the applied migrations stays true until
-    /// it is done.
+    /// The closure gets the harness as it is. What it reads of the applied migrations stays true
+    /// until it is done.
     ///
     /// # Errors
     ///
@@ -329,7 +333,7 @@ enum Attempt {
 
 fn try_lock<C>(conn: &mut C, id: LockId<'static>, look: bool) -> Result<Attempt>
 where
-    C: AdvisoryConnection,
+    C: LoadConnection<Backend = Pg>,
 {
     let mut request = Request::new(id);
     request.wait = Wait::No;
@@ -345,8 +349,8 @@ where
     }
 }
 
-/// A harness that holds its lock. Dropped before it was released, which an error and a panic do, it is
-/// released as well as it can be.
+/// A harness that holds its lock. Dropped before it was released, which an error and a panic do, it
+/// is released as well as it can be.
 struct Held<'l, 'h, H, How>
 where
     H: Lockable<How>,

@@ -6,20 +6,23 @@ use std::fmt;
 use std::io::Write;
 use std::marker::PhantomData;
 
-use diesel::connection::BoxableConnection;
+use diesel::connection::{BoxableConnection, LoadConnection};
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationVersion, Result};
 use diesel::pg::Pg;
 use diesel_migrations::{HarnessWithOutput, MigrationHarness};
-
-use crate::AdvisoryConnection;
 
 /// A harness that [`LockedHarness`](super::LockedHarness) can lock: a connection, or a
 /// [`HarnessWithOutput`] around one.
 ///
 /// `How` is there for the compiler to tell the two apart; you never name it.
+#[diagnostic::on_unimplemented(
+    message = "`LockedHarness` cannot reach the connection in `{Self}`",
+    label = "neither a connection nor a `HarnessWithOutput` around one",
+    note = "for `diesel-async`, lock an `AsyncConnectionWrapper`"
+)]
 pub trait Lockable<How>: MigrationHarness<Pg> + sealed::Sealed<How> {
     /// The type of its connection.
-    type Connection: AdvisoryConnection + 'static;
+    type Connection: LoadConnection<Backend = Pg> + 'static;
 
     #[doc(hidden)]
     fn with_connection<T>(&mut self, visit: impl FnOnce(&mut Self::Connection) -> T) -> Result<T>;
@@ -37,11 +40,11 @@ mod sealed {
     pub trait Sealed<How> {}
 }
 
-impl<C> sealed::Sealed<Directly> for C where C: AdvisoryConnection {}
+impl<C> sealed::Sealed<Directly> for C where C: LoadConnection<Backend = Pg> {}
 
 impl<C> Lockable<Directly> for C
 where
-    C: AdvisoryConnection + MigrationHarness<Pg> + 'static,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg> + 'static,
 {
     type Connection = C;
 
@@ -59,8 +62,8 @@ where
 {
     type Connection = H::Connection;
 
-    /// Diesel keeps the connection private, and hands it out to migrations only. So a migration goes
-    /// and visits it. It fails in the end, and a migration that fails is recorded nowhere.
+    /// Diesel keeps the connection private, and hands it out to migrations only. So a migration
+    /// goes and visits it. It fails in the end, and a migration that fails is recorded nowhere.
     fn with_connection<T>(&mut self, visit: impl FnOnce(&mut H::Connection) -> T) -> Result<T> {
         let visitor = Visitor {
             visit: Cell::new(Some(visit)),
@@ -86,7 +89,7 @@ struct Visitor<F, T, C> {
 impl<F, T, C> Migration<Pg> for Visitor<F, T, C>
 where
     F: FnOnce(&mut C) -> T,
-    C: AdvisoryConnection + 'static,
+    C: LoadConnection<Backend = Pg> + 'static,
 {
     fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> Result<()> {
         let conn = conn.downcast_mut::<C>().ok_or_else(|| {

@@ -49,8 +49,8 @@ impl fmt::Display for Waiting {
 
 /// When to try again.
 ///
-/// The delay doubles from 10 ms up to a quarter of a second, less a random part of it: processes that
-/// have started together are not to try together.
+/// The delay doubles from 10 ms up to a quarter of a second, less a random part of it: processes
+/// that have started together are not to try together.
 #[derive(Debug)]
 pub(super) struct Pace(Duration);
 
@@ -75,7 +75,8 @@ impl Pace {
     }
 }
 
-/// When to tell: at once, after a second, in ever longer intervals then, and every 10 seconds at last.
+/// When to tell: at once, after a second, in ever longer intervals then, and every 10 seconds at
+/// last.
 #[derive(Debug)]
 pub(super) struct Reports {
     next: Duration,

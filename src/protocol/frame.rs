@@ -10,7 +10,7 @@ use super::{
     Attempt, asks_with_query, lock_set, roll_back_to, roll_back_to_depth, wait_in_savepoint,
 };
 use crate::Error;
-use crate::link::Link;
+use crate::link::Transact;
 use crate::lock_set::{LockSet, Request};
 use crate::sql::{self, Answer, Scope, SnapshotCheck};
 use crate::transaction_modes::{Isolation, TransactionModes};
@@ -45,7 +45,7 @@ enum FrameKind {
 /// # Errors
 ///
 /// If the database fails. Then nothing is held or open that was not before.
-pub(crate) async fn open_frame<'a, L: Link>(
+pub(crate) async fn open_frame<'a, L: Transact>(
     link: &mut L,
     request: Request<'a>,
     modes: TransactionModes,
@@ -66,7 +66,7 @@ pub(crate) async fn open_frame<'a, L: Link>(
 }
 
 /// Begins a transaction that holds the locks.
-async fn begin<L: Link>(
+async fn begin<L: Transact>(
     link: &mut L,
     set: &LockSet<'_>,
     modes: TransactionModes,
@@ -92,7 +92,7 @@ async fn begin<L: Link>(
 
 /// Three round trips with the `COMMIT`, but a lock that is not free leaves no error in the server's
 /// log.
-async fn begin_and_try<L: Link>(
+async fn begin_and_try<L: Transact>(
     link: &mut L,
     set: &LockSet<'_>,
     modes: TransactionModes,
@@ -112,7 +112,7 @@ async fn begin_and_try<L: Link>(
     answer
 }
 
-async fn begin_and_wait<L: Link>(
+async fn begin_and_wait<L: Transact>(
     link: &mut L,
     set: &LockSet<'_>,
     modes: TransactionModes,
@@ -140,7 +140,7 @@ async fn begin_and_wait<L: Link>(
 /// as session locks, all in one round trip: at its end no session lock is left. The transactions
 /// are chained, so that whatever fails in between fails inside of one, and a connection pooler in
 /// transaction mode sends what follows to the same session.
-async fn begin_isolated<L: Link>(
+async fn begin_isolated<L: Transact>(
     link: &mut L,
     set: &LockSet<'_>,
     modes: TransactionModes,
@@ -162,14 +162,14 @@ async fn begin_isolated<L: Link>(
 }
 
 /// Rolls back the transaction that a failed `BEGIN; …` has left on the server, unknown to Diesel.
-async fn abandon_begin<L: Link>(link: &mut L, then: &str) {
+async fn abandon_begin<L: Transact>(link: &mut L, then: &str) {
     if link.batch(&format!("ROLLBACK; {then}")).await.is_err() {
         link.set_broken();
     }
 }
 
 /// Sets a savepoint that holds the locks.
-async fn open_savepoint<L: Link>(link: &mut L, set: &LockSet<'_>) -> QueryResult<Answer> {
+async fn open_savepoint<L: Transact>(link: &mut L, set: &LockSet<'_>) -> QueryResult<Answer> {
     let (answer, undo) = if asks_with_query::<L>(set) {
         link.batch(&format!("SAVEPOINT {RUN}")).await?;
         let code = link.code(sql::try_locks(set, SnapshotCheck::Off)).await;
@@ -196,7 +196,7 @@ async fn open_savepoint<L: Link>(link: &mut L, set: &LockSet<'_>) -> QueryResult
 /// # Errors
 ///
 /// If it cannot be committed. Then it has been rolled back, or the connection is marked as broken.
-pub(crate) async fn commit_frame<L: Link>(link: &mut L, frame: Frame) -> QueryResult<()> {
+pub(crate) async fn commit_frame<L: Transact>(link: &mut L, frame: Frame) -> QueryResult<()> {
     let committed = try_commit_frame(link, frame).await;
     if committed.is_err() {
         roll_back_frame(link, frame).await;
@@ -204,7 +204,7 @@ pub(crate) async fn commit_frame<L: Link>(link: &mut L, frame: Frame) -> QueryRe
     committed
 }
 
-async fn try_commit_frame<L: Link>(link: &mut L, frame: Frame) -> QueryResult<()> {
+async fn try_commit_frame<L: Transact>(link: &mut L, frame: Frame) -> QueryResult<()> {
     while link.transaction_depth()? > frame.depth {
         link.commit().await?;
     }
@@ -219,7 +219,7 @@ async fn try_commit_frame<L: Link>(link: &mut L, frame: Frame) -> QueryResult<()
 ///
 /// It reports nothing: the error of the work is what the caller wants to see. Where it fails,
 /// Diesel's transaction manager knows, and a pool throws the connection away.
-pub(crate) async fn roll_back_frame<L: Link>(link: &mut L, frame: Frame) {
+pub(crate) async fn roll_back_frame<L: Transact>(link: &mut L, frame: Frame) {
     roll_back_to_depth(link, frame.depth).await;
     let _ = match frame.kind {
         FrameKind::Transaction => link.rollback().await,

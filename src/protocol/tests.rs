@@ -12,7 +12,7 @@ use super::{
     Attempt, acquire_for_session, acquire_in_transaction, commit_frame, open_frame,
     release_for_session, roll_back_frame,
 };
-use crate::link::{Link, ready};
+use crate::link::{Link, Transact, ready};
 use crate::lock_set::{HeldLocks, Mode, Request};
 use crate::transaction_modes::{Isolation, TransactionModes};
 use crate::wait::Wait;
@@ -61,18 +61,6 @@ impl Link for Script {
         self.answer(sql)
     }
 
-    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
-        self.answer(sql)?;
-        self.depth += 1;
-        Ok(())
-    }
-
-    async fn commit(&mut self) -> QueryResult<()> {
-        self.answer("commit")?;
-        self.depth -= 1;
-        Ok(())
-    }
-
     async fn rollback(&mut self) -> QueryResult<()> {
         self.answer("rollback")?;
         self.depth -= 1;
@@ -84,6 +72,20 @@ impl Link for Script {
         T: QueryableByName<Pg> + Send + 'static,
     {
         self.answer(&sql).map(|()| Vec::new())
+    }
+}
+
+impl Transact for Script {
+    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
+        self.answer(sql)?;
+        self.depth += 1;
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> QueryResult<()> {
+        self.answer("commit")?;
+        self.depth -= 1;
+        Ok(())
     }
 }
 

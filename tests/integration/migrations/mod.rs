@@ -1,5 +1,7 @@
 //! Migrations under a lock.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod crashes;
 #[cfg(feature = "tracing")]
 mod event;
