@@ -11,7 +11,7 @@ use diesel::pg::Pg;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, RunQueryDsl, TransactionManager};
 
 use super::Async;
-use crate::link::{Link, Transact};
+use crate::link::Link;
 use crate::session::Session;
 use crate::transaction::OwnTransaction;
 use crate::xact::OpenTransaction;
@@ -32,12 +32,12 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 /// that the connection is closed, and makes a new one.
 ///
 /// - A connection of your own, outside of a pool, is closed as well.
-/// - A transaction in which a future was dropped is rolled back, also where code around it has
-///   caught that and goes on.
-/// - A lock that [`advisory_xact`](Self::advisory_xact) has taken is in the hands of the
-///   transaction. If that is dropped later on, `diesel-async` marks the connection as broken.
-///   Beware of deadpool there: it keeps a broken connection, with the transaction and its locks,
-///   until it would give it out the next time.
+/// - A transaction in which a future was dropped is rolled back, also where code around it has caught
+///   that and goes on.
+/// - A lock that [`advisory_xact`](Self::advisory_xact) has taken is in the hands of the transaction.
+///   If that is dropped later on, `diesel-async` marks the connection as broken. Beware of deadpool
+///   there: it keeps a broken connection, with the transaction and its locks, until it would give it
+///   out the next time.
 /// - The server itself goes on with the statement that it executes, until it looks at the
 ///   connection. So a wait for a lock that nobody is interested in any more keeps its place, and
 ///   its server process, until it ends. Prefer [`timeout`](AdvisoryLock::timeout) to dropping the
@@ -124,6 +124,18 @@ pub trait AsyncAdvisoryConnection:
     /// # Errors
     ///
     /// [`Error::EmptyName`], or [`Error::Database`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// if conn.is_advisory_locked("reports.nightly").await? {
+    ///     println!("it runs right now");
+    /// }
+    /// # });
+    /// ```
     fn is_advisory_locked<'a>(
         &'a mut self,
         id: impl Into<LockId<'a>>,
@@ -147,6 +159,24 @@ pub trait IntoAsyncAdvisorySession:
 {
     /// Like [`advisory_session`](AsyncAdvisoryConnection::advisory_session), with a guard that owns
     /// the connection: it can be stored, and moved to another task.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::IntoAsyncAdvisorySession;
+    /// use diesel_async::{AsyncConnection, AsyncPgConnection};
+    ///
+    /// # let url = diesel_advisory_sandbox::database_url();
+    /// let conn = Box::new(AsyncPgConnection::establish(&url).await?);
+    /// let mut held = conn.into_advisory_session("leader").acquire().await?;
+    /// let task = tokio::spawn(async move {
+    ///     assert!(held.is_held().await?);
+    ///     held.release().await
+    /// });
+    /// task.await??;
+    /// # });
+    /// ```
     fn into_advisory_session<'a>(
         self,
         id: impl Into<LockId<'a>>,
@@ -182,6 +212,14 @@ impl<C: AsyncAdvisoryConnection> Link for AsyncLink<'_, C> {
         self.0.batch_execute(sql).await
     }
 
+    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
+        AnsiTransactionManager::begin_transaction_sql(self.0, sql).await
+    }
+
+    async fn commit(&mut self) -> QueryResult<()> {
+        AnsiTransactionManager::commit_transaction(self.0).await
+    }
+
     async fn rollback(&mut self) -> QueryResult<()> {
         AnsiTransactionManager::rollback_transaction(self.0).await
     }
@@ -191,15 +229,5 @@ impl<C: AsyncAdvisoryConnection> Link for AsyncLink<'_, C> {
         T: QueryableByName<Pg> + Send + 'static,
     {
         diesel::sql_query(sql).load(self.0).await
-    }
-}
-
-impl<C: AsyncAdvisoryConnection> Transact for AsyncLink<'_, C> {
-    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
-        AnsiTransactionManager::begin_transaction_sql(self.0, sql).await
-    }
-
-    async fn commit(&mut self) -> QueryResult<()> {
-        AnsiTransactionManager::commit_transaction(self.0).await
     }
 }

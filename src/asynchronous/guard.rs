@@ -23,8 +23,8 @@ use crate::{Error, protocol, sql};
 /// # Drop
 ///
 /// Nothing can be awaited while the guard is dropped. So it hands the release to the driver, which
-/// sends it without anybody waiting for the answer. Inside a transaction, or where one was
-/// cancelled, it ends the session instead. What it cannot do is tell you how that went: use
+/// sends it without anybody waiting for the answer. Inside a transaction, or where one was cancelled,
+/// it ends the session instead. What it cannot do is tell you how that went: use
 /// [`release`](Self::release) for that.
 ///
 /// A guard that is forgotten ([`std::mem::forget`]) releases nothing.
@@ -67,6 +67,21 @@ where
     /// # Cancel safety
     ///
     /// If the future is dropped, the session ends, and the lock is freed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::{AsyncAdvisoryConnection, Error};
+    ///
+    /// let held = conn.advisory_session("leader").acquire().await?;
+    /// match held.release().await {
+    ///     Ok(()) => println!("held until now"),
+    ///     Err(Error::NotHeld) => println!("somebody else may have been at it meanwhile"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # });
+    /// ```
     pub fn release(mut self) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             self.held = false;
@@ -89,6 +104,18 @@ where
     /// # Cancel safety
     ///
     /// The future can be dropped at any point.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// let mut held = conn.advisory_session("leader").acquire().await?;
+    /// assert!(held.is_held().await?);
+    /// held.release().await?;
+    /// # });
+    /// ```
     pub fn is_held(&mut self) -> impl Future<Output = Result<bool, Error>> + Send {
         async move { protocol::is_held(&mut AsyncLink(&mut *self.conn), &self.locks).await }
     }

@@ -28,8 +28,24 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the session ends, and the lock is freed if it had just been
-    /// granted. See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, the session ends, and the lock is freed if it had just been granted.
+    /// See [`AsyncAdvisoryConnection`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// let mut held = conn.advisory_session("reports.nightly").acquire().await?;
+    /// for part in ["SELECT 'one part'", "SELECT 'the next'"] {
+    ///     // Each part commits on its own.
+    ///     diesel::sql_query(part).execute(&mut *held).await?;
+    /// }
+    /// held.release().await?;
+    /// # });
+    /// ```
     pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
         async move {
             let mut conn = Unfinished::new(&mut *self.conn.0);
@@ -55,6 +71,19 @@ where
     /// # Cancel safety
     ///
     /// As [`acquire`](Self::acquire).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// match conn.advisory_session("reports.nightly").no_wait().try_acquire().await? {
+    ///     Some(held) => held.release().await?,
+    ///     None => println!("somebody else is at it"),
+    /// }
+    /// # });
+    /// ```
     pub fn try_acquire(
         mut self,
     ) -> impl Future<Output = Result<Option<AsyncAdvisoryGuard<D>>, Error>> + Send {
@@ -84,8 +113,24 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while it waits for the lock or releases it, the session ends; if
-    /// the closure is dropped, see [`AsyncAdvisoryGuard`].
+    /// If the future is dropped while it waits for the lock or releases it, the session ends; if the
+    /// closure is dropped, see [`AsyncAdvisoryGuard`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// conn.advisory_session("search index")
+    ///     .run(async |conn| {
+    ///         diesel::sql_query("SELECT 'one part'").execute(conn).await?;
+    ///         diesel::sql_query("SELECT 'the next'").execute(conn).await
+    ///     })
+    ///     .await?;
+    /// # });
+    /// ```
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
@@ -107,6 +152,22 @@ where
     /// # Cancel safety
     ///
     /// As [`run`](Self::run).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// let rows = conn
+    ///     .advisory_session("reports.nightly")
+    ///     .no_wait()
+    ///     .try_run(async |conn| diesel::sql_query("SELECT 'the report'").execute(conn).await)
+    ///     .await?;
+    /// assert_eq!(rows, Some(1));
+    /// # });
+    /// ```
     pub fn try_run<T, E, F>(self, f: F) -> impl Future<Output = Result<Option<T>, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,

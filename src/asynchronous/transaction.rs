@@ -31,6 +31,22 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
     ///
     /// If the future is dropped, the session ends: the transaction is rolled back, and the lock is
     /// freed. See [`AsyncAdvisoryConnection`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// conn.advisory(("invoice", 42))
+    ///     .run(async |conn| {
+    ///         // Nobody else is in here now, on any machine.
+    ///         diesel::sql_query("SELECT 'the invoice'").execute(conn).await
+    ///     })
+    ///     .await?;
+    /// # });
+    /// ```
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,
@@ -63,6 +79,22 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
     /// # Cancel safety
     ///
     /// As [`run`](Self::run).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// let rows = conn
+    ///     .advisory("reports.nightly")
+    ///     .no_wait()
+    ///     .try_run(async |conn| diesel::sql_query("SELECT 'the report'").execute(conn).await)
+    ///     .await?;
+    /// assert_eq!(rows, Some(1));
+    /// # });
+    /// ```
     pub fn try_run<T, E, F>(self, f: F) -> impl Future<Output = Result<Option<T>, E>> + Send
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>, Fut: Send> + Send,

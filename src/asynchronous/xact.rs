@@ -23,6 +23,21 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OpenTran
     ///
     /// If the future is dropped, the session ends, and the transaction is rolled back. See
     /// [`AsyncAdvisoryConnection`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
+    ///
+    /// conn.transaction(async |conn| {
+    ///     conn.advisory_xact(("invoice", 42)).acquire().await?;
+    ///     diesel::sql_query("SELECT 'the invoice'").execute(conn).await
+    /// })
+    /// .await?;
+    /// # });
+    /// ```
     pub fn acquire(self) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             let mut conn = Unfinished::new(self.conn.0);
@@ -48,6 +63,23 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OpenTran
     /// # Cancel safety
     ///
     /// As [`acquire`](Self::acquire).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::{AsyncAdvisoryConnection, Error};
+    /// use diesel_async::AsyncConnection;
+    ///
+    /// conn.transaction(async |conn| {
+    ///     if !conn.advisory_xact("search index").no_wait().try_acquire().await? {
+    ///         println!("somebody else rebuilds it");
+    ///     }
+    ///     Ok::<_, Error>(())
+    /// })
+    /// .await?;
+    /// # });
+    /// ```
     pub fn try_acquire(self) -> impl Future<Output = Result<bool, Error>> + Send {
         async move {
             let mut conn = Unfinished::new(self.conn.0);
