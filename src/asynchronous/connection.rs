@@ -11,7 +11,7 @@ use diesel::pg::Pg;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, RunQueryDsl, TransactionManager};
 
 use super::Async;
-use crate::link::Link;
+use crate::link::{Link, Transact};
 use crate::session::Session;
 use crate::transaction::OwnTransaction;
 use crate::xact::OpenTransaction;
@@ -32,12 +32,12 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 /// that the connection is closed, and makes a new one.
 ///
 /// - A connection of your own, outside of a pool, is closed as well.
-/// - A transaction in which a future was dropped is rolled back, also where code around it has caught
-///   that and goes on.
-/// - A lock that [`advisory_xact`](Self::advisory_xact) has taken is in the hands of the transaction.
-///   If that is dropped later on, `diesel-async` marks the connection as broken. Beware of deadpool
-///   there: it keeps a broken connection, with the transaction and its locks, until it would give it
-///   out the next time.
+/// - A transaction in which a future was dropped is rolled back, also where code around it has
+///   caught that and goes on.
+/// - A lock that [`advisory_xact`](Self::advisory_xact) has taken is in the hands of the
+///   transaction. If that is dropped later on, `diesel-async` marks the connection as broken.
+///   Beware of deadpool there: it keeps a broken connection, with the transaction and its locks,
+///   until it would give it out the next time.
 /// - The server itself goes on with the statement that it executes, until it looks at the
 ///   connection. So a wait for a lock that nobody is interested in any more keeps its place, and
 ///   its server process, until it ends. Prefer [`timeout`](AdvisoryLock::timeout) to dropping the
@@ -212,14 +212,6 @@ impl<C: AsyncAdvisoryConnection> Link for AsyncLink<'_, C> {
         self.0.batch_execute(sql).await
     }
 
-    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
-        AnsiTransactionManager::begin_transaction_sql(self.0, sql).await
-    }
-
-    async fn commit(&mut self) -> QueryResult<()> {
-        AnsiTransactionManager::commit_transaction(self.0).await
-    }
-
     async fn rollback(&mut self) -> QueryResult<()> {
         AnsiTransactionManager::rollback_transaction(self.0).await
     }
@@ -229,5 +221,15 @@ impl<C: AsyncAdvisoryConnection> Link for AsyncLink<'_, C> {
         T: QueryableByName<Pg> + Send + 'static,
     {
         diesel::sql_query(sql).load(self.0).await
+    }
+}
+
+impl<C: AsyncAdvisoryConnection> Transact for AsyncLink<'_, C> {
+    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
+        AnsiTransactionManager::begin_transaction_sql(self.0, sql).await
+    }
+
+    async fn commit(&mut self) -> QueryResult<()> {
+        AnsiTransactionManager::commit_transaction(self.0).await
     }
 }

@@ -23,8 +23,8 @@ use crate::{Error, protocol, sql};
 /// # Drop
 ///
 /// Nothing can be awaited while the guard is dropped. So it hands the release to the driver, which
-/// sends it without anybody waiting for the answer. Inside a transaction, or where one was cancelled,
-/// it ends the session instead. What it cannot do is tell you how that went: use
+/// sends it without anybody waiting for the answer. Inside a transaction, or where one was
+/// cancelled, it ends the session instead. What it cannot do is tell you how that went: use
 /// [`release`](Self::release) for that.
 ///
 /// A guard that is forgotten ([`std::mem::forget`]) releases nothing.

@@ -28,8 +28,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the session ends, and the lock is freed if it had just been granted.
-    /// See [`AsyncAdvisoryConnection`].
+    /// If the future is dropped, the session ends, and the lock is freed if it had just been
+    /// granted. See [`AsyncAdvisoryConnection`].
     ///
     /// # Example
     ///
@@ -113,8 +113,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while it waits for the lock or releases it, the session ends; if the
-    /// closure is dropped, see [`AsyncAdvisoryGuard`].
+    /// If the future is dropped while it waits for the lock or releases it, the session ends; if
+    /// the closure is dropped, see [`AsyncAdvisoryGuard`].
     ///
     /// # Example
     ///
