@@ -267,8 +267,8 @@ fn open_transactions_work() {
     });
 }
 
-/// The isolated transaction has the lock as one of the session while it waits for a safe snapshot. If it
-/// fails there, the session must not go back to the pooler with the lock.
+/// An isolated transaction has the lock as one of the session until it has its snapshot. If it fails
+/// before that, the session must not go back to the pooler with the lock.
 #[test]
 fn own_transactions_that_fail_leave_nothing_in_the_pooler() {
     let Some(pooler) = Pooler::start(Turn::LeastRecent) else {
@@ -277,13 +277,10 @@ fn own_transactions_that_fail_leave_nothing_in_the_pooler() {
     // Opens all of its sessions, so that it has others to choose from.
     pooler.assert_clean();
     let mut observer = connect_to(pooler.server.url());
-    // Nobody has a safe snapshot while this one may still write.
     let mut writer = connect_to(pooler.server.url());
     execute(&mut writer, "CREATE TABLE written ()");
-    execute(
-        &mut writer,
-        "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM written",
-    );
+    let mut holder = connect_to(pooler.server.url());
+    let held = holder.advisory_session("x").acquire().unwrap();
 
     let mut conn = pooler.connect();
     std::thread::scope(|scope| {
@@ -291,11 +288,25 @@ fn own_transactions_that_fail_leave_nothing_in_the_pooler() {
             let lock = conn.advisory("x").serializable().read_only().deferrable();
             lock.run(|_| Ok::<_, Error>(())).unwrap_err()
         });
+        let queued = "SELECT count(*)::int AS value FROM pg_locks WHERE NOT granted";
+        wait_until("the lock is waited for", || {
+            integer(&mut observer, queued) == 1
+        });
+        // From now on nobody has a safe snapshot, because this one may still write.
+        execute(
+            &mut writer,
+            "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM written",
+        );
+        held.release().unwrap();
+        let bridged = "SELECT count(*)::int AS value FROM pg_stat_activity \
+                       JOIN pg_locks USING (pid) \
+                       WHERE wait_event = 'SafeSnapshot' AND locktype = 'advisory'";
+        wait_until("the session has the lock", || {
+            integer(&mut observer, bridged) >= 1
+        });
         let cancel = "SELECT count(pg_cancel_backend(pid))::int AS value FROM pg_stat_activity \
                       WHERE wait_event = 'SafeSnapshot'";
-        wait_until("the wait for a safe snapshot is cancelled", || {
-            integer(&mut observer, cancel) != 0
-        });
+        assert_eq!(integer(&mut observer, cancel), 1);
         let error = run.join().unwrap();
         assert!(matches!(error, Error::Database(_)), "{error:?}");
     });
