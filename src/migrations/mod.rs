@@ -140,6 +140,7 @@
 mod applied;
 mod harness;
 mod reach;
+mod runs;
 mod waiting;
 
 pub use self::harness::LockedHarness;
