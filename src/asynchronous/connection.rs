@@ -35,9 +35,10 @@ use crate::{AdvisoryLock, Error, LockId, protocol};
 /// - A transaction in which a future was dropped is rolled back, also where code around it has
 ///   caught that and goes on.
 /// - A lock that [`advisory_xact`](Self::advisory_xact) has taken is in the hands of the
-///   transaction. If that is dropped later on, `diesel-async` marks the connection as broken.
-///   Beware of deadpool there: it keeps a broken connection, with the transaction and its locks,
-///   until it would give it out the next time.
+///   transaction. If that is dropped later on, `diesel-async` marks the connection as broken, and
+///   bb8 closes it. Beware of the other pools there: deadpool keeps a broken connection, with the
+///   transaction and its locks, until it would give it out the next time, and mobc (as of
+///   `diesel-async` 0.9.2) gives it out as it is. [`advisory`](Self::advisory) has no such hole.
 /// - The server itself goes on with the statement that it executes, until it looks at the
 ///   connection. So a wait for a lock that nobody is interested in any more keeps its place, and
 ///   its server process, until it ends. Prefer [`timeout`](AdvisoryLock::timeout) to dropping the

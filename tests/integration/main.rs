@@ -4,6 +4,7 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+#[cfg(feature = "macros")]
 mod attribute;
 #[cfg(feature = "migrations")]
 mod catalog;

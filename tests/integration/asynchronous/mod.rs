@@ -1,6 +1,7 @@
 //! What only asynchronous connections do: futures that are dropped, tasks, pools, runtimes.
 
 #[cfg(feature = "macros")]
+#[cfg(feature = "macros")]
 mod attribute;
 mod cancellation;
 mod lost;
