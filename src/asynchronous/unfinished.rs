@@ -7,18 +7,7 @@ use std::task::{Context, Waker};
 use super::AsyncAdvisoryConnection;
 use super::connection::AsyncLink;
 use crate::link::Link;
-
-/// Ends a session from within, whatever it is in the middle of.
-///
-/// To roll back would be gentler, and not enough. Code that has dropped a future inside of its
-/// transaction goes on, and believes that it is in there still: what it sends must fail, and not be
-/// committed statement by statement. And a pool may keep what is broken: deadpool does until it
-/// would give it out, and `diesel-async` tells mobc the opposite of what it should. To all of them
-/// a closed connection is one to throw away.
-///
-/// What comes before the end of the session is for a role that may not end it.
-const END_SESSION: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); \
-                           SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
+use crate::sql;
 
 /// A connection that something is being done with.
 ///
@@ -52,9 +41,17 @@ impl<C: AsyncAdvisoryConnection> Drop for Unfinished<'_, C> {
     }
 }
 
-/// Ends the session, and marks the connection as broken.
+/// Ends the session, whatever it is in the middle of, and marks the connection as broken.
+///
+/// To roll back would be gentler, and not enough. Code that has dropped a future inside of its
+/// transaction goes on, and believes that it is in there still: what it sends must fail, and not be
+/// committed statement by statement. And a pool may keep what is broken: deadpool does until it
+/// would give it out, and `diesel-async` tells mobc the opposite of what it should. To all of them
+/// a closed connection is one to throw away.
 pub(super) fn end_session<C: AsyncAdvisoryConnection>(conn: &mut C) {
-    hand_over(conn, END_SESSION);
+    // What comes before the end of the session is for a role that may not end it.
+    let undo = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
+    hand_over(conn, &format!("{undo}; {}", sql::END_SESSION));
     AsyncLink(conn).set_broken();
 }
 

@@ -124,13 +124,7 @@ async fn begin_and_wait<L: Transact>(
         modes.begin(),
         sql::wait_block(set, Scope::Transaction, check)
     );
-    match link.begin(&sql).await {
-        Ok(()) => Ok(Answer::Granted),
-        Err(error) => {
-            abandon_begin(link, "").await;
-            Answer::of_error(error)
-        }
-    }
+    ask_to_begin(link, &sql, "").await
 }
 
 /// Begins a transaction whose snapshot is not older than its locks.
@@ -152,20 +146,21 @@ async fn begin_isolated<L: Transact>(
         sql::wait_block(set, Scope::Bridge, SnapshotCheck::Off),
         sql::cross_bridge(set),
     );
-    match link.begin(&sql).await {
-        Ok(()) => Ok(Answer::Granted),
-        Err(error) => {
-            abandon_begin(link, &sql::break_bridge(set)).await;
-            Answer::of_error(error)
-        }
-    }
+    ask_to_begin(link, &sql, &sql::break_bridge(set)).await
 }
 
-/// Rolls back the transaction that a failed `BEGIN; …` has left on the server, unknown to Diesel.
-async fn abandon_begin<L: Transact>(link: &mut L, then: &str) {
+/// Sends statements that begin a transaction and end with an [`Answer`].
+///
+/// If they fail, the server is left in a transaction that Diesel does not know of. It is rolled
+/// back, and `then` follows in the same message.
+async fn ask_to_begin<L: Transact>(link: &mut L, sql: &str, then: &str) -> QueryResult<Answer> {
+    let Err(error) = link.begin(sql).await else {
+        return Ok(Answer::Granted);
+    };
     if link.batch(&format!("ROLLBACK; {then}")).await.is_err() {
         link.set_broken();
     }
+    Answer::of_error(error)
 }
 
 /// Sets a savepoint that holds the locks.

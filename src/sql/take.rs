@@ -108,8 +108,9 @@ pub(crate) fn wait_block(set: &LockSet<'_>, scope: Scope, check: SnapshotCheck) 
             keep(set)
         ),
     };
+    let declare_kept = if keep.is_empty() { "" } else { "kept bool; " };
     format!(
-        "DO $$DECLARE missing int := {tries}; kept bool; {declare}\
+        "DO $$DECLARE missing int := {tries}; {declare_kept}{declare}\
          BEGIN IF missing <> 0 THEN {wait}{refuse}END IF; {keep}END$$"
     )
 }
