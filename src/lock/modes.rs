@@ -20,6 +20,13 @@ impl TransactionModes {
         self == Self::default()
     }
 
+    /// Whether PostgreSQL delays the transaction until its snapshot cannot fail to be serialized.
+    pub(crate) fn waits_for_a_safe_snapshot(self) -> bool {
+        self.isolation == Some(Isolation::Serializable)
+            && self.read_only == Some(true)
+            && self.deferrable == Some(true)
+    }
+
     pub(crate) fn begin(self) -> String {
         let isolation = self.isolation.map(|level| match level {
             Isolation::ReadCommitted => " ISOLATION LEVEL READ COMMITTED",

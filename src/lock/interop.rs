@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::lock_id::ServerHash;
-use crate::{LockId, LockKey};
+use super::id::{LockId, ServerHash};
+use super::key::LockKey;
 
 impl LockKey {
     /// The key of a lock that [django-pglock] knows by this name: the first 8 bytes of
@@ -31,7 +31,9 @@ impl LockKey {
         first.copy_from_slice(&hash[..8]);
         Self::BigInt(i64::from_le_bytes(first))
     }
+}
 
+impl<'a> LockId<'a> {
     /// The lock `pg_advisory_lock(hashtext(namespace), hashtext(text))`.
     ///
     /// PostgreSQL does not document `hashtext`, and it hashes the text in the encoding of the
@@ -41,19 +43,19 @@ impl LockKey {
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn, other);
     /// # use diesel::prelude::*;
-    /// use diesel_advisory::{AdvisoryConnection, LockKey};
+    /// use diesel_advisory::{AdvisoryConnection, LockId};
     ///
     /// diesel::sql_query("SELECT pg_advisory_lock(hashtext('jobs'), hashtext('import'))").execute(other)?;
     ///
-    /// let id = LockKey::hashtext_pair("jobs", "import");
+    /// let id = LockId::hashtext_pair("jobs", "import");
     /// assert!(!conn.transaction(|conn| conn.advisory_xact(id).no_wait().try_acquire())?);
     /// # Ok::<_, diesel_advisory::Error>(())
     /// ```
     #[must_use]
-    pub fn hashtext_pair<'a>(
+    pub fn hashtext_pair(
         namespace: impl Into<Cow<'a, str>>,
         text: impl Into<Cow<'a, str>>,
-    ) -> LockId<'a> {
+    ) -> Self {
         ServerHash::Pair(namespace.into(), text.into()).into()
     }
 
@@ -65,22 +67,22 @@ impl LockKey {
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn, other);
     /// # use diesel::prelude::*;
-    /// use diesel_advisory::{AdvisoryConnection, LockKey};
+    /// use diesel_advisory::{AdvisoryConnection, LockId};
     ///
     /// diesel::sql_query("SELECT pg_advisory_lock(hashtextextended('import', 0))").execute(other)?;
     ///
-    /// assert!(conn.is_advisory_locked(LockKey::hashtextextended("import"))?);
+    /// assert!(conn.is_advisory_locked(LockId::hashtextextended("import"))?);
     /// # Ok::<_, diesel_advisory::Error>(())
     /// ```
     #[must_use]
-    pub fn hashtextextended<'a>(text: impl Into<Cow<'a, str>>) -> LockId<'a> {
+    pub fn hashtextextended(text: impl Into<Cow<'a, str>>) -> Self {
         ServerHash::Extended(text.into()).into()
     }
 }
 
 #[cfg(all(test, feature = "django-pglock"))]
 mod tests {
-    use crate::LockKey;
+    use crate::lock::key::LockKey;
 
     #[test]
     fn django_pglock_names_have_their_golden_keys() {

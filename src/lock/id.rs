@@ -1,21 +1,28 @@
-//! What the user writes to say which lock: a name, a number, a pair of numbers, a name with a row.
+//! What the user writes to name a lock.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::LockKey;
+use super::key::LockKey;
 
-/// Says which advisory lock is meant: a name, a number, a pair of numbers, or a name with a row id.
+/// Names an advisory lock: by a name, a number, a pair of numbers, or a name with a row id.
 ///
-/// You rarely name this type: everything that takes a lock takes `impl Into<LockId>`.
+/// You rarely write this type: every method that takes a lock accepts whatever converts into it.
 ///
 /// | from | key |
 /// |---|---|
-/// | `&str`, `String`, `Cow<str>` | [`BigInt`](LockKey::BigInt): see [`LockKey::from_name`] |
+/// | `&str`, `String`, `Cow<str>` | [`BigInt`](LockKey::BigInt), derived from the name: see [`LockKey::from_name`] |
+/// | `(&str, D, …)`, `(String, D, …)` with `D: Display`, up to six parts | that of the name which joins the parts with `:`. `("invoice", 42)` is the lock `"invoice:42"` |
 /// | `i64` | [`BigInt`](LockKey::BigInt), unchanged |
 /// | `(i32, i32)` | [`Pair`](LockKey::Pair), unchanged |
-/// | `(&str, D)` with `D: Display` | the name `"{0}:{1}"`: `("invoice", 42)` is the lock `"invoice:42"` |
-/// | [`LockKey`] | that key. For keys that other programs derive, see [its functions](LockKey#implementations) |
+/// | [`LockKey`] | that key |
+///
+/// Other integers are refused by the compiler, because row 42 of two tables would be one lock: write
+/// `("invoice", id)`. If the number is a key that older code uses, write `i64::from(id)`.
+///
+/// Parts are joined as they are. A part that contains a colon itself can make two names equal:
+/// `("a:b", "c")` and `("a", "b:c")` are the same lock, so that their holders wait for each other
+/// without need. They never miss each other.
 ///
 /// `Display` prints what was written.
 ///
@@ -23,15 +30,16 @@ use crate::LockKey;
 /// use diesel_advisory::{LockId, LockKey};
 ///
 /// assert_eq!(LockId::from(("invoice", 42)), LockId::from("invoice:42"));
-/// assert_eq!(LockId::from(42).key(), LockKey::BigInt(42));
-/// assert_eq!(LockId::from((1, 2)).key(), LockKey::Pair(1, 2));
+/// assert_eq!(LockId::from(("tenant", 7, "invoice", 42)), LockId::from("tenant:7:invoice:42"));
+/// assert_eq!(LockId::from(42).key(), Some(LockKey::BigInt(42)));
+/// assert_eq!(LockId::from((1, 2)).key(), Some(LockKey::Pair(1, 2)));
 /// assert_eq!(LockId::from("billing.close_month").to_string(), "billing.close_month");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LockId<'a>(Repr<'a>);
+pub struct LockId<'a>(pub(super) Repr<'a>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Repr<'a> {
+pub(super) enum Repr<'a> {
     Name(Cow<'a, str>),
     Key(LockKey),
     ServerHash(ServerHash<'a>),
@@ -47,22 +55,32 @@ pub(crate) enum ServerHash<'a> {
 }
 
 impl LockId<'_> {
-    /// The key that PostgreSQL sees.
+    /// Returns the key that PostgreSQL sees, or `None` if only the server can compute it: that of
+    /// [`hashtext_pair`](Self::hashtext_pair) and [`hashtextextended`](Self::hashtextextended).
     ///
-    /// # Panics
+    /// ```
+    /// use diesel_advisory::{LockId, LockKey};
     ///
-    /// If it is a key that only the server can compute: one of [`LockKey::hashtext_pair`] or
-    /// [`LockKey::hashtextextended`].
+    /// assert_eq!(LockId::from(42).key(), Some(LockKey::BigInt(42)));
+    /// assert_eq!(LockId::hashtextextended("import").key(), None);
+    /// ```
     #[must_use]
-    pub fn key(&self) -> LockKey {
+    pub fn key(&self) -> Option<LockKey> {
         match &self.0 {
-            Repr::Name(name) => LockKey::from_name(name),
-            Repr::Key(key) => *key,
-            Repr::ServerHash(_) => panic!("the key of {self} is computed by the server"),
+            Repr::Name(name) => Some(LockKey::from_name(name)),
+            Repr::Key(key) => Some(*key),
+            Repr::ServerHash(_) => None,
         }
     }
 
-    /// The same lock id, no longer borrowed from anything.
+    /// Returns the same lock id, borrowed from nothing.
+    ///
+    /// ```
+    /// use diesel_advisory::LockId;
+    ///
+    /// let owned: LockId<'static> = LockId::from(String::from("import").as_str()).into_owned();
+    /// assert_eq!(owned.to_string(), "import");
+    /// ```
     #[must_use]
     pub fn into_owned(self) -> LockId<'static> {
         fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
@@ -106,66 +124,12 @@ impl fmt::Display for LockId<'_> {
     }
 }
 
-impl<'a> From<Cow<'a, str>> for LockId<'a> {
-    fn from(name: Cow<'a, str>) -> Self {
-        Self(Repr::Name(name))
-    }
-}
-
-impl<'a> From<&'a str> for LockId<'a> {
-    fn from(name: &'a str) -> Self {
-        Cow::Borrowed(name).into()
-    }
-}
-
-impl<'a> From<&'a String> for LockId<'a> {
-    fn from(name: &'a String) -> Self {
-        name.as_str().into()
-    }
-}
-
-impl From<String> for LockId<'_> {
-    fn from(name: String) -> Self {
-        Cow::<str>::Owned(name).into()
-    }
-}
-
-impl<D: fmt::Display> From<(&str, D)> for LockId<'_> {
-    fn from((name, row): (&str, D)) -> Self {
-        format!("{name}:{row}").into()
-    }
-}
-
-impl<'a> From<ServerHash<'a>> for LockId<'a> {
-    fn from(hash: ServerHash<'a>) -> Self {
-        Self(Repr::ServerHash(hash))
-    }
-}
-
-impl From<LockKey> for LockId<'_> {
-    fn from(key: LockKey) -> Self {
-        Self(Repr::Key(key))
-    }
-}
-
-impl From<i64> for LockId<'_> {
-    fn from(key: i64) -> Self {
-        LockKey::BigInt(key).into()
-    }
-}
-
-impl From<(i32, i32)> for LockId<'_> {
-    fn from((first, second): (i32, i32)) -> Self {
-        LockKey::Pair(first, second).into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
 
     use super::LockId;
-    use crate::LockKey;
+    use crate::lock::key::LockKey;
 
     #[test]
     fn every_way_to_write_a_name_is_the_same_lock() {
@@ -177,8 +141,10 @@ mod tests {
             LockId::from(Cow::Borrowed(name.as_str())),
             LockId::from(("invoice", 42)),
             LockId::from(("invoice", "42")),
+            LockId::from((String::from("invoice"), 42)),
+            LockId::from((&String::from("invoice"), 42_u64)),
         ] {
-            assert_eq!(id.key(), LockKey::from_name("invoice:42"));
+            assert_eq!(id.key(), Some(LockKey::from_name("invoice:42")));
             assert_eq!(id.to_string(), "invoice:42");
         }
     }
@@ -186,13 +152,13 @@ mod tests {
     #[test]
     fn numbers_are_keys_unchanged() {
         for number in [0, -1, 42, i64::MIN, i64::MAX] {
-            assert_eq!(LockId::from(number).key(), LockKey::BigInt(number));
+            assert_eq!(LockId::from(number).key(), Some(LockKey::BigInt(number)));
             assert_eq!(LockId::from(number).to_string(), number.to_string());
         }
         for (first, second) in [(0, 0), (-1, 1), (i32::MIN, i32::MAX)] {
             assert_eq!(
                 LockId::from((first, second)).key(),
-                LockKey::Pair(first, second)
+                Some(LockKey::Pair(first, second))
             );
             assert_eq!(
                 LockId::from((first, second)).to_string(),
