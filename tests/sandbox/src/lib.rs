@@ -20,14 +20,16 @@
 //! # }
 //! ```
 //!
-//! Tests that can share a server use [`Sandbox::shared`]. Those that count or cut what goes over the
-//! wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
+//! Tests that can share a server use [`Sandbox::shared`]. Those that count, delay, swallow or cut what
+//! goes over the wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
 //! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- psql`.
 
 mod doctest;
 mod error;
 mod folder;
 mod frontend;
+mod link;
+mod listener;
 mod programs;
 mod proxy;
 mod server;
@@ -35,7 +37,7 @@ mod supervisor;
 mod url;
 
 pub use error::Error;
-pub use proxy::Proxy;
+pub use proxy::{Direction, Proxy};
 pub use server::{Builder, Sandbox};
 
 /// The database to work on: that of `DATABASE_URL`, if set and not empty, else [`Sandbox::shared`].

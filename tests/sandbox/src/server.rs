@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::folder::Folder;
+use crate::listener::Listener;
 use crate::programs::Programs;
 use crate::supervisor::Supervisor;
-use crate::url::{PORT, socket_url};
+use crate::url::{PORT, socket_name, socket_url};
 use crate::{Error, Proxy};
 
 /// A PostgreSQL server of one's own, which is gone when this is dropped.
@@ -66,7 +67,7 @@ impl Sandbox {
     /// Where to connect as another user or to another database.
     #[must_use]
     pub fn url_as(&self, user: &str, database: &str) -> String {
-        socket_url(&self.folder.path, user, database)
+        socket_url(&self.folder.path, PORT, user, database)
     }
 
     /// The server's major version.
@@ -134,7 +135,20 @@ impl Sandbox {
         let number = self.proxies.fetch_add(1, Ordering::Relaxed);
         self.folder
             .create_subfolder(&format!("proxy-{number}"))
-            .and_then(|folder| Proxy::listen(folder, &self.folder.path))
+            .and_then(Listener::unix)
+            .and_then(|listener| Proxy::start(listener, self.folder.path.join(socket_name(PORT))))
+            .unwrap_or_else(|error| panic!("cannot put a proxy in front of PostgreSQL: {error}"))
+    }
+
+    /// Puts a proxy in front of the server that listens on a TCP port of this machine.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such port.
+    #[must_use]
+    pub fn tcp_proxy(&self) -> Proxy {
+        Listener::tcp()
+            .and_then(|listener| Proxy::start(listener, self.folder.path.join(socket_name(PORT))))
             .unwrap_or_else(|error| panic!("cannot put a proxy in front of PostgreSQL: {error}"))
     }
 
@@ -196,7 +210,7 @@ impl Builder {
         }
         Ok(Sandbox {
             supervisor: Mutex::new(supervisor),
-            url: socket_url(&folder.path, "postgres", "postgres"),
+            url: socket_url(&folder.path, PORT, "postgres", "postgres"),
             folder,
             version: programs.major_version,
             proxies: AtomicUsize::new(0),

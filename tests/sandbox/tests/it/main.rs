@@ -1,5 +1,6 @@
 //! The sandbox against a real server, seen through a real client.
 
+mod faults;
 mod proxy;
 mod server;
 
