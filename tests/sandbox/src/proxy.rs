@@ -214,12 +214,13 @@ impl Shared {
                 link
             };
             threads.retain(|thread: &JoinHandle<()>| !thread.is_finished());
-            for carry in [
+            let carriers: [fn(&Self, &Link); 4] = [
                 Self::hear_client,
-                Self::hear_server,
+                |_, link| link.to_client.take_up(&link.server, <[u8]>::to_vec),
                 Self::speak_to_server,
                 Self::speak_to_client,
-            ] {
+            ];
+            for carry in carriers {
                 let (shared, link) = (Arc::clone(self), Arc::clone(&link));
                 threads.push(thread::spawn(move || carry(&shared, &link)));
             }
@@ -250,10 +251,6 @@ impl Shared {
             }
             whole
         });
-    }
-
-    fn hear_server(&self, link: &Link) {
-        link.to_client.take_up(&link.server, <[u8]>::to_vec);
     }
 
     fn speak_to_server(&self, link: &Link) {
