@@ -24,21 +24,25 @@
 //! goes over the wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
 //! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- psql`.
 
+mod builder;
 mod doctest;
 mod error;
 mod folder;
 mod frontend;
 mod link;
 mod listener;
+mod poolers;
 mod programs;
 mod proxy;
 mod server;
 mod supervisor;
 mod url;
 
+pub use builder::Builder;
 pub use error::Error;
+pub use poolers::{HaProxy, PgBouncer, Pgpool, Pooler};
 pub use proxy::{Direction, Proxy};
-pub use server::{Builder, Sandbox};
+pub use server::Sandbox;
 
 /// The database to work on: that of `DATABASE_URL`, if set and not empty, else [`Sandbox::shared`].
 ///

@@ -1,12 +1,13 @@
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use crate::link::Stream;
-use crate::url::{PORT, socket_name, socket_url, tcp_url};
+use crate::url::{PORT, conninfo, socket_name, socket_url, tcp_url};
 
 /// Where a proxy's clients connect.
 #[derive(Debug)]
@@ -21,7 +22,10 @@ pub(crate) enum Listener {
 
 impl Listener {
     pub(crate) fn unix(folder: PathBuf) -> io::Result<Self> {
-        let listener = UnixListener::bind(folder.join(socket_name(PORT)))?;
+        let socket = folder.join(socket_name(PORT));
+        let listener = UnixListener::bind(&socket)?;
+        // The server's user connects too, for a standby. Who may is decided by the folder.
+        fs::set_permissions(&socket, Permissions::from_mode(0o666))?;
         Ok(Self::Unix { listener, folder })
     }
 
@@ -33,6 +37,13 @@ impl Listener {
         Ok(match self {
             Self::Unix { folder, .. } => socket_url(folder, PORT, "postgres", "postgres"),
             Self::Tcp(listener) => tcp_url(listener.local_addr()?.port()),
+        })
+    }
+
+    pub(crate) fn conninfo(&self) -> io::Result<String> {
+        Ok(match self {
+            Self::Unix { folder, .. } => conninfo(&folder.to_string_lossy(), PORT),
+            Self::Tcp(listener) => conninfo("127.0.0.1", listener.local_addr()?.port()),
         })
     }
 

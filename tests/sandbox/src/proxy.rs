@@ -35,6 +35,7 @@ use crate::listener::Listener;
 #[derive(Debug)]
 pub struct Proxy {
     url: String,
+    conninfo: String,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -69,7 +70,7 @@ struct Links {
 
 impl Proxy {
     pub(crate) fn start(listener: Listener, server_socket: PathBuf) -> io::Result<Self> {
-        let url = listener.url()?;
+        let (url, conninfo) = (listener.url()?, listener.conninfo()?);
         let shared = Arc::new(Shared {
             listener,
             server_socket,
@@ -85,6 +86,7 @@ impl Proxy {
         };
         Ok(Self {
             url,
+            conninfo,
             shared,
             accepting: Some(accepting),
         })
@@ -94,6 +96,10 @@ impl Proxy {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    pub(crate) fn conninfo(&self) -> &str {
+        &self.conninfo
     }
 
     /// The round trips of all connections since the proxy was made, or [`Self::reset`].

@@ -15,6 +15,11 @@ pub(crate) fn tcp_url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
+/// The same for programs of PostgreSQL's own.
+pub(crate) fn conninfo(host: &str, port: u16) -> String {
+    format!("host={host} port={port}")
+}
+
 /// The port of a server that has none: it only names the socket's file.
 pub(crate) const PORT: u16 = 5432;
 

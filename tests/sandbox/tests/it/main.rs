@@ -1,8 +1,11 @@
 //! The sandbox against a real server, seen through a real client.
 
 mod faults;
+mod poolers;
 mod proxy;
 mod server;
+mod standby;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::thread;
