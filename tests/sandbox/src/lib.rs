@@ -22,7 +22,7 @@
 //!
 //! Tests that can share a server use [`Sandbox::shared`]. Those that count, delay, swallow or cut what
 //! goes over the wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
-//! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- psql`.
+//! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- sh -c 'psql $DATABASE_URL'`.
 
 mod builder;
 mod doctest;
@@ -35,6 +35,7 @@ mod poolers;
 mod programs;
 mod proxy;
 mod server;
+mod signal;
 mod supervisor;
 mod url;
 
@@ -42,7 +43,8 @@ pub use builder::Builder;
 pub use error::Error;
 pub use poolers::{HaProxy, PgBouncer, Pgpool, Pooler};
 pub use proxy::{Direction, Proxy};
-pub use server::Sandbox;
+pub use server::{FrozenBackend, Sandbox};
+pub use signal::signal;
 
 /// The database to work on: that of `DATABASE_URL`, if set and not empty, else [`Sandbox::shared`].
 ///

@@ -148,6 +148,17 @@ impl Sandbox {
         self.order(&format!("crash_backend {pid}"))
     }
 
+    /// Stops the backend with this process id in the middle of whatever it does, as `SIGSTOP` does,
+    /// until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If this server has no such backend.
+    pub fn freeze_backend(&self, pid: i32) -> Result<FrozenBackend<'_>, Error> {
+        self.order(&format!("freeze_backend {pid}"))?;
+        Ok(FrozenBackend { sandbox: self, pid })
+    }
+
     /// Takes the server away as a power cut would: every process of it is killed, clients get no
     /// word of farewell, and the next start has to recover what was committed. Nothing happens if
     /// it does not run.
@@ -256,5 +267,20 @@ pub(crate) fn carry_out(
             order: order.replace('_', " "),
             log: folder.log_tail(),
         }),
+    }
+}
+
+/// A backend that does nothing until this is dropped. See [`Sandbox::freeze_backend`].
+#[derive(Debug)]
+#[must_use = "the backend goes on when this is dropped"]
+pub struct FrozenBackend<'a> {
+    sandbox: &'a Sandbox,
+    pid: i32,
+}
+
+impl Drop for FrozenBackend<'_> {
+    fn drop(&mut self) {
+        // It can have been killed meanwhile.
+        let _ = self.sandbox.order(&format!("thaw_backend {}", self.pid));
     }
 }

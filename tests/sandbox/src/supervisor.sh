@@ -129,8 +129,19 @@ crash_backend() {
 }
 
 end_backend() {
-    [ "$2" != "$(postmaster)" ] && is_server_process "$2" &&
-        kill "-$1" "$2" && wait_while is_server_process "$2"
+    signal_backend "$1" "$2" && wait_while is_server_process "$2"
+}
+
+freeze_backend() {
+    signal_backend STOP "$1"
+}
+
+thaw_backend() {
+    signal_backend CONT "$1"
+}
+
+signal_backend() {
+    [ "$2" != "$(postmaster)" ] && is_server_process "$2" && kill "-$1" "$2"
 }
 
 finish() {
@@ -148,7 +159,8 @@ trap : PIPE
 while read -r order argument; do
     case $order in
         create | start | crash | promote) "$order" ;;
-        follow | stop | kill_backend | crash_backend | upgrade) "$order" "$argument" ;;
+        follow | stop | upgrade) "$order" "$argument" ;;
+        kill_backend | crash_backend | freeze_backend | thaw_backend) "$order" "$argument" ;;
         *) false ;;
     esac && echo done || echo failed
 done

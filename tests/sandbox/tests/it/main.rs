@@ -1,5 +1,6 @@
 //! The sandbox against a real server, seen through a real client.
 
+mod backends;
 mod faults;
 mod poolers;
 mod proxy;

@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use diesel_advisory_sandbox::{Direction, Sandbox};
-use postgres::{Client, NoTls};
 
-use crate::{backend_pid, connect, wait_until};
+use crate::{connect, wait_until};
 
 fn is_in_recovery(sandbox: &Sandbox) -> bool {
     let row = connect(sandbox.url()).query_one("SELECT pg_is_in_recovery()", &[]);
@@ -102,40 +101,4 @@ fn a_primary_that_was_cut_off_goes_on_beside_the_promoted() {
             .batch_execute("CREATE TABLE own ()")
             .unwrap();
     }
-}
-
-#[test]
-fn recovers_when_a_backend_was_killed() {
-    let sandbox = Sandbox::start().unwrap();
-    let (mut victim, mut other) = (connect(sandbox.url()), connect(sandbox.url()));
-    other
-        .batch_execute("CREATE UNLOGGED TABLE lost AS SELECT 1")
-        .unwrap();
-    let pid = backend_pid(&mut victim);
-    sandbox.crash_backend(pid).unwrap();
-    assert!(victim.batch_execute("SELECT 1").is_err());
-    wait_until("the others are disconnected", || {
-        other.is_valid(crate::SECOND).is_err()
-    });
-    wait_until("it has recovered", || {
-        Client::connect(sandbox.url(), NoTls).is_ok()
-    });
-    let rows = connect(sandbox.url()).query("SELECT FROM lost", &[]);
-    assert!(rows.unwrap().is_empty());
-    assert!(sandbox.crash_backend(pid).is_err());
-}
-
-#[test]
-fn recovers_when_it_was_stopped_at_once() {
-    let sandbox = Sandbox::start().unwrap();
-    connect(sandbox.url())
-        .batch_execute("CREATE TABLE kept (); CREATE UNLOGGED TABLE lost AS SELECT 1")
-        .unwrap();
-    sandbox.stop_immediately().unwrap();
-    sandbox.stop_immediately().unwrap();
-    assert!(Client::connect(sandbox.url(), NoTls).is_err());
-    sandbox.start_again().unwrap();
-    let mut client = connect(sandbox.url());
-    client.batch_execute("SELECT FROM kept").unwrap();
-    assert!(client.query("SELECT FROM lost", &[]).unwrap().is_empty());
 }
