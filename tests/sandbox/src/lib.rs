@@ -29,6 +29,7 @@ mod doctest;
 mod error;
 mod folder;
 mod frontend;
+mod full_run;
 mod link;
 mod listener;
 mod poolers;
@@ -41,6 +42,7 @@ mod url;
 
 pub use builder::Builder;
 pub use error::Error;
+pub use full_run::is_full_run;
 pub use poolers::{HaProxy, PgBouncer, Pgpool, Pooler};
 pub use proxy::{Direction, Proxy};
 pub use server::{FrozenBackend, Sandbox};
