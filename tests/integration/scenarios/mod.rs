@@ -3,6 +3,10 @@
 
 #![allow(clippy::duplicate_mod, reason = "that is how it is compiled for both")]
 
+#[cfg(feature = "async")]
+mod async_round_trips;
+
+#[cfg(feature = "async")]
 #[path = "."]
 mod asynchronous {
     mod outcomes;
@@ -20,7 +24,7 @@ mod asynchronous {
         };
         pub(crate) use tokio::test as scenario;
 
-        pub(crate) use crate::asynchronous::support::*;
+        pub(crate) use crate::support::asynchronous::*;
     }
 }
 

@@ -6,7 +6,7 @@ use diesel_advisory::{AsyncAdvisoryConnection, Error};
 use diesel_advisory_sandbox::{Proxy, Sandbox};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
-use super::support::connect_to;
+use crate::support::asynchronous::connect_to;
 use crate::support::{PATIENCE, Wait, unique};
 
 const WAITS: [Wait; 5] = [

@@ -6,7 +6,7 @@ use diesel::QueryResult;
 use diesel_advisory::{AdvisoryConnection, Error, LockId, advisory};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
-use super::support::{assert_clean, connect, insert, integer, table};
+use crate::support::asynchronous::{assert_clean, connect, insert, integer, table};
 use crate::support::{self, Holder, assert_free, committed, unavailable};
 
 /// Whether somebody holds it, and whether another would be let in to share it.
@@ -28,10 +28,7 @@ const SHARED: (bool, bool) = (true, true);
 
 #[advisory]
 async fn by_default(conn: &mut AsyncPgConnection) -> QueryResult<u32> {
-    assert_eq!(
-        look("integration::asynchronous::attribute::by_default"),
-        EXCLUSIVE
-    );
+    assert_eq!(look("integration::attribute_async::by_default"), EXCLUSIVE);
     Ok(depth(conn))
 }
 

@@ -10,7 +10,7 @@ use diesel_advisory_sandbox::Sandbox;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 
-use super::support::{connect, integer};
+use crate::support::asynchronous::{connect, integer};
 use crate::support::{assert_free, unique};
 
 /// Calls everything there is, on whatever derefs to a connection. The names and the results are not

@@ -1,5 +1,10 @@
 //! What the tests share: connections, names, and bounded waits for what the server shows.
 
+#[cfg(feature = "async")]
+pub(crate) mod async_pools;
+#[cfg(feature = "async")]
+pub(crate) mod asynchronous;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};

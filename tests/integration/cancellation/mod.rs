@@ -14,8 +14,8 @@ use diesel_advisory_sandbox::Sandbox;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use tokio::sync::oneshot;
 
-use super::pools::{Kind, PoolOfOne, Pooled};
-use super::support::{connect, execute, insert, integer, table};
+use crate::support::async_pools::{Kind, PoolOfOne, Pooled};
+use crate::support::asynchronous::{connect, execute, insert, integer, table};
 use crate::support::{PATIENCE, Wait, committed, unique};
 
 /// Within which another session has the lock.

@@ -6,7 +6,7 @@ use diesel_advisory::{AsyncAdvisoryConnection, AsyncAdvisoryGuard, IntoAsyncAdvi
 use diesel_advisory_sandbox::Sandbox;
 use diesel_async::AsyncPgConnection;
 
-use super::support::{connect, connect_to, execute, pid};
+use crate::support::asynchronous::{connect, connect_to, execute, pid};
 use crate::support::{assert_free, unique};
 
 /// Within which a loss has to be told.
