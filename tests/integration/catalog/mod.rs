@@ -10,7 +10,6 @@ use diesel_advisory::{Error, LockKey, MIGRATIONS, catalog};
 use diesel_advisory_sandbox::Sandbox;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 
-use crate::migrations::database;
 use crate::support::*;
 
 /// A connection to a database of one's own that has the catalog.

@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use diesel::prelude::*;
-use diesel_advisory::{AdvisoryConnection, AdvisoryLock, Error, LockId};
+use diesel_advisory::{AdvisoryConnection, Error};
 use diesel_advisory_sandbox::{Proxy, Sandbox};
 
 use crate::support::{
-    Wait, assert_clean, assert_free, connect, connect_to, locks_of, pid, table, unique, values,
+    Holder, Wait, assert_clean, assert_free, connect, connect_to, execute, integer, is_lock, key,
+    locks_of, pid, table, unavailable, unique, values,
 };
 
 /// Each is made unique by what comes after it, so that it begins as written here.
@@ -47,7 +48,7 @@ fn harmless(name: &str) -> String {
 
 /// What was sent, without what has to be different for each name.
 fn sent_without(proxy: &Proxy, name: &str) -> Vec<String> {
-    let key = LockId::from(name).key();
+    let key = key(name.to_owned());
     let (classid, objid, _) = key.to_pg_locks();
     let label = harmless(name);
     let label = if name.chars().count() > 100 {
@@ -68,14 +69,13 @@ fn sent_without(proxy: &Proxy, name: &str) -> Vec<String> {
 /// Takes the lock in every scope.
 fn lock(conn: &mut PgConnection, name: &str) {
     let pid = pid(conn);
-    let (classid, objid, objsubid) = LockId::from(name).key().to_pg_locks();
+    let is_lock = is_lock(name.to_owned());
     let held = format!(
-        "SELECT count(*)::int AS value FROM pg_locks WHERE pid = {pid} AND granted AND \
-         locktype = 'advisory' AND (classid, objid, objsubid) = ({classid}, {objid}, {objsubid})"
+        "SELECT count(*)::int AS value FROM pg_locks WHERE pid = {pid} AND granted AND {is_lock}"
     );
     let check = |_: &mut PgConnection| {
         assert_eq!(locks_of(pid), 1);
-        assert_eq!(crate::support::integer(&mut connect(), &held), 1);
+        assert_eq!(integer(&mut connect(), &held), 1);
         Ok::<_, Error>(())
     };
     for wait in Wait::ALL {
@@ -142,7 +142,9 @@ fn every_character_counts() {
     ];
     let mut conn = connect();
     let pid = pid(&mut conn);
-    let all = names.iter().fold(conn.advisory(&name), AdvisoryLock::and);
+    let all = names
+        .iter()
+        .fold(conn.advisory(&name), |set, name| set.and(name));
     let result = all.run(|_| Ok::<_, Error>(locks_of(pid)));
     assert_eq!(usize::try_from(result.unwrap()), Ok(names.len() + 1));
 }
@@ -150,7 +152,7 @@ fn every_character_counts() {
 #[test]
 fn an_unavailable_name_is_told_as_written() {
     let name = unique("it's */ -- \"quoted\" \\ $$ \n 🔒");
-    let _holder = crate::support::Holder::of(name.clone());
+    let _holder = Holder::of(name.clone());
     let error = connect()
         .advisory(&name)
         .no_wait()
@@ -161,7 +163,7 @@ fn an_unavailable_name_is_told_as_written() {
         text.starts_with(&format!("advisory lock {name:?} is not available")),
         "{text}"
     );
-    assert_eq!(crate::support::unavailable(error).lock.to_string(), name);
+    assert_eq!(unavailable(error).lock.to_string(), name);
 }
 
 #[track_caller]
@@ -178,7 +180,7 @@ fn an_empty_name_is_refused_and_nothing_sent() {
     let full = unique("names.full");
     for begun in [false, true] {
         if begun {
-            crate::support::execute(&mut conn, "SELECT");
+            execute(&mut conn, "SELECT");
         }
         proxy.reset();
         for wait in Wait::ALL {

@@ -24,13 +24,6 @@ const KEYS: [LockKey; 10] = [
     LockKey::Pair(i32::MAX, -1),
 ];
 
-/// A database of one's own: its URL.
-fn database() -> String {
-    let name = unique("inspected").replace('.', "_");
-    execute(&mut connect(), &format!("CREATE DATABASE {name}"));
-    Sandbox::shared().url_as("postgres", &name)
-}
-
 #[test]
 fn every_key_is_told_from_its_likeness() {
     let url = database();

@@ -1,53 +1,19 @@
-//! What others see of a lock: whether it is held, who waits for it, and under which key.
+//! What PostgreSQL itself shows of a lock: under which key, and who waits for it.
 
 use std::thread;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, SmallInt};
 use diesel_advisory::{AdvisoryConnection, Error, LockId, LockKey};
-use diesel_advisory_sandbox::Sandbox;
 
 use crate::support::{
-    Holder, PATIENCE, Wait, assert_free, connect, connect_to, execute, lock_session, pid, text,
-    unique, wait_until_queued,
+    Holder, Wait, assert_free, connect, connect_to, database, execute, in_order, lock_session, pid,
+    text, unique, wait_until_queued,
 };
 
 #[test]
-fn is_locked_tells_of_every_kind_of_holder() {
-    let name = unique("visibility.held");
-    for id in [
-        LockId::from(name),
-        LockId::from(-8_001),
-        LockId::from((-8_002, 1)),
-    ] {
-        let mut conn = connect();
-        assert!(!conn.is_advisory_locked(id.clone()).unwrap());
-
-        let holder = Holder::of(id.clone());
-        assert!(conn.is_advisory_locked(id.clone()).unwrap());
-        drop(holder);
-        assert!(!conn.is_advisory_locked(id.clone()).unwrap());
-
-        for shared in [false, true] {
-            let mut other = connect();
-            let lock = conn.advisory(id.clone());
-            let lock = if shared { lock.shared() } else { lock };
-            let result = lock.run(|conn| {
-                assert!(conn.is_advisory_locked(id.clone())?);
-                other.is_advisory_locked(id.clone())
-            });
-            assert!(result.unwrap());
-            assert!(!conn.is_advisory_locked(id.clone()).unwrap());
-        }
-        assert_free(id);
-    }
-}
-
-#[test]
 fn locks_of_another_database_are_other_locks() {
-    let database = unique("elsewhere");
-    execute(&mut connect(), &format!("CREATE DATABASE \"{database}\""));
-    let url = Sandbox::shared().url_as("postgres", &database);
+    let url = database();
     let name = unique("visibility.elsewhere");
     let _holder = Holder::at(&url, name.clone());
     assert!(connect_to(&url).is_advisory_locked(&name).unwrap());
@@ -89,7 +55,7 @@ fn a_waiter_shows_which_lock_it_waits_for() {
         ((-8_101, 5).into(), "-8101:5".to_owned()),
         ((-8_102).into(), "-8102".to_owned()),
     ] {
-        for wait in [Wait::Inherit, Wait::AtMost(PATIENCE), Wait::Forever] {
+        for wait in Wait::WAITING {
             for scope in ["run", "serializable", "nested run", "xact", "session"] {
                 let holder = Holder::of(id.clone());
                 let mut conn = connect();
@@ -123,9 +89,7 @@ fn a_waiter_shows_which_lock_it_waits_for() {
 
 #[test]
 fn a_waiter_shows_all_locks_of_a_set() {
-    let mut names = [unique("visibility.set"), unique("visibility.set")];
-    names.sort_by_key(|name| LockId::from(name).key());
-    let [first, second] = &names;
+    let [first, second] = &in_order();
     let holder = Holder::of(second.clone());
     let mut conn = connect();
     let pid = pid(&mut conn);
@@ -151,11 +115,8 @@ fn keys_are_what_pg_locks_shows() {
         #[diesel(sql_type = SmallInt)]
         objsubid: i16,
     }
-    let mut conn = connect();
     // Nobody else has a lock in a database that is made for this.
-    let database = unique("keys");
-    execute(&mut conn, &format!("CREATE DATABASE \"{database}\""));
-    let mut conn = connect_to(&Sandbox::shared().url_as("postgres", &database));
+    let mut conn = connect_to(&database());
     for key in [
         LockKey::BigInt(0),
         LockKey::BigInt(1),

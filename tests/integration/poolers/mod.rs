@@ -157,10 +157,8 @@ fn a_session_lock_that_was_switched_away_is_told() {
         let name = unique("poolers.switched");
         let mut held = wait.on(conn.advisory_session(&name)).acquire().unwrap();
         assert!(held.is_held().unwrap());
-        let holders = format!(
-            "SELECT pid AS value FROM pg_locks WHERE locktype = 'advisory' AND objid = {}",
-            diesel_advisory::LockId::from(&name).key().to_pg_locks().1
-        );
+        let is_lock = is_lock(name.clone());
+        let holders = format!("SELECT pid AS value FROM pg_locks WHERE {is_lock}");
         let session = integer(&mut connect_to(pooler.server.url()), &holders);
         // Another client gets the session that has the lock, and keeps it for a while.
         other

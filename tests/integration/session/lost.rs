@@ -17,47 +17,6 @@ fn assert_not_held(result: &Result<(), Error>) {
 }
 
 #[test]
-fn a_release_that_finds_nothing_says_so() {
-    let (mut conn, name) = (connect(), unique("loss.unlocked"));
-    for wait in Wait::ALL {
-        for shared in [false, true] {
-            let mut lock = wait.on(conn.advisory_session(&name));
-            if shared {
-                lock = lock.shared();
-            }
-            let mut held = lock.acquire().unwrap();
-            unlock_all(&mut held).unwrap();
-            assert!(!held.is_held().unwrap());
-            assert_not_held(&held.release());
-        }
-        let lock = wait.on(conn.advisory_session(&name));
-        assert_not_held(&lock.run(|conn| {
-            unlock_all(conn)?;
-            Ok(())
-        }));
-        let lock = wait.on(conn.advisory_session(&name));
-        let ran = lock.try_run(|conn| {
-            unlock_all(conn)?;
-            Ok(())
-        });
-        assert_not_held(&ran.map(drop));
-    }
-    // Nothing is wrong with the connection.
-    assert!(!conn.is_broken());
-    assert_clean(&mut conn);
-}
-
-#[test]
-fn the_closures_own_error_comes_first() {
-    let (mut conn, name) = (connect(), unique("loss.first"));
-    let ran = conn.advisory_session(&name).run(|conn| {
-        unlock_all(conn)?;
-        Err::<(), _>(diesel::result::Error::NotFound)
-    });
-    assert_eq!(ran, Err(diesel::result::Error::NotFound));
-}
-
-#[test]
 fn a_dropped_guard_is_silent_about_it() {
     let (mut conn, name) = (connect(), unique("loss.dropped"));
     let mut held = conn.advisory_session(&name).acquire().unwrap();
@@ -94,7 +53,7 @@ fn what_others_have_taken_since_is_left_to_them() {
 
 /// A guard is as good as the connection in it.
 #[test]
-fn with_the_connection_of_another() {
+fn lost_with_the_connection_of_another() {
     let (mut conn, mut other, name) = (connect(), connect(), unique("loss.swapped"));
     let mut held = conn.advisory_session(&name).acquire().unwrap();
     std::mem::swap(&mut *held, &mut other);
@@ -140,38 +99,28 @@ fn lose(server: &Sandbox, lose: impl Fn(i32)) {
     assert!(conn.is_broken());
     drop(conn);
 
-    let held = pool
-        .get()
-        .unwrap()
-        .into_advisory_session(&name)
-        .acquire()
-        .unwrap();
-    let mut observer = connect_to(server.url());
-    let before = integer(
-        &mut observer,
-        "SELECT pid AS value FROM pg_locks WHERE locktype = 'advisory' \
-         AND pid <> pg_backend_pid() AND database = (SELECT oid FROM pg_database \
-         WHERE datname = 'postgres')",
-    );
+    let conn = pool.get().unwrap();
+    let mut held = conn.into_advisory_session(&name).acquire().unwrap();
+    let before = pid(&mut held);
     lose(before);
     drop(held);
     assert_ne!(pid(&mut pool.get().unwrap()), before);
 }
 
 #[test]
-fn with_a_killed_backend() {
+fn lost_with_a_killed_backend() {
     let server = Sandbox::start().unwrap();
     lose(&server, |pid| server.kill_backend(pid).unwrap());
 }
 
 #[test]
-fn with_a_restarted_server() {
+fn lost_with_a_restarted_server() {
     let server = Sandbox::start().unwrap();
     lose(&server, |_| server.restart().unwrap());
 }
 
 #[test]
-fn with_a_crashed_server() {
+fn lost_with_a_crashed_server() {
     let server = Sandbox::start().unwrap();
     lose(&server, |_| {
         server.crash().unwrap();
@@ -181,7 +130,7 @@ fn with_a_crashed_server() {
 
 /// The server does not know yet that it is alone.
 #[test]
-fn with_a_cut_connection() {
+fn lost_with_a_cut_connection() {
     let proxy = Sandbox::shared().proxy();
     let name = unique("loss.cut");
     let mut conn = connect_to(proxy.url());
@@ -190,14 +139,12 @@ fn with_a_cut_connection() {
     assert!(matches!(held.is_held(), Err(Error::Database(_))));
     assert!(matches!(held.release(), Err(Error::Database(_))));
     assert!(conn.is_broken());
-    wait_until("the server has noticed", || {
-        !connect().is_advisory_locked(&name).unwrap()
-    });
+    wait_until_free(name);
 }
 
 #[test]
-fn with_a_connection_cut_during_the_wait() {
-    for wait in [Wait::Inherit, Wait::AtMost(PATIENCE), Wait::Forever] {
+fn lost_with_a_connection_cut_during_the_wait() {
+    for wait in Wait::WAITING {
         let proxy = Sandbox::shared().proxy();
         let name = unique("loss.waiting");
         let mut conn = connect_to(proxy.url());
@@ -215,8 +162,6 @@ fn with_a_connection_cut_during_the_wait() {
         assert!(conn.is_broken());
         // The backend gets the lock, finds nobody to tell, and ends.
         drop(holder);
-        wait_until("the server has noticed", || {
-            !connect().is_advisory_locked(&name).unwrap()
-        });
+        wait_until_free(name);
     }
 }

@@ -6,7 +6,6 @@ mod outcomes;
 mod pools;
 mod races;
 mod reentrancy;
-mod round_trips;
 mod transactions;
 #[cfg(feature = "async")]
 mod watched;

@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, PooledConnection};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
@@ -37,15 +36,9 @@ fn lend<T>(fate: Fate, misuse: impl FnOnce(Pooled, &str) -> T) -> T {
         assert_free(name);
     } else {
         assert_ne!(fate, Fate::Kept);
-        wait_until("the replaced session has ended", || {
-            !next.is_advisory_locked(&name).unwrap()
-        });
+        wait_until_free(name);
     }
     value
-}
-
-fn begin(conn: &mut PgConnection) {
-    AnsiTransactionManager::begin_transaction(conn).unwrap();
 }
 
 /// An error that leaves a transaction in which nothing more can be done.

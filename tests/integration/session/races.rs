@@ -60,9 +60,7 @@ fn crowd(end: End, failures: usize) {
     assert!(crowd.failed.into_inner() >= failures);
     assert_ne!(crowd.granted.into_inner(), 0);
     for lock in crowd.locks {
-        wait_until("the replaced sessions have ended", || {
-            !connect().is_advisory_locked(&lock).unwrap()
-        });
+        wait_until_free(lock);
     }
 }
 

@@ -12,8 +12,8 @@ use diesel_advisory::{AdvisoryConnection, Error};
 use diesel_advisory_sandbox::Sandbox;
 
 use crate::support::{
-    Holder, PATIENCE, Wait, connect_to, execute, insert, integer, table, unique, values,
-    wait_until, wait_until_queued_at,
+    Holder, Wait, connect_to, execute, insert, integer, table, unique, values, wait_until,
+    wait_until_queued_at,
 };
 
 const CONNECTIONS: usize = 64;
@@ -47,7 +47,7 @@ fn never_two_inside_and_everybody_gets_through() {
     };
     let worker = |number: usize| {
         let mut conn = connect_to(sandbox.url());
-        let wait = [Wait::Inherit, Wait::AtMost(PATIENCE), Wait::Forever][number % 3];
+        let wait = Wait::WAITING[number % 3];
         start.wait();
         let began = Instant::now();
         let mut passes = 0;
@@ -97,7 +97,7 @@ fn those_who_came_first_are_first() {
             let (sandbox, lock, entered) = (&sandbox, &lock, &entered);
             scope.spawn(move || {
                 let mut conn = connect_to(sandbox.url());
-                let wait = [Wait::Inherit, Wait::AtMost(PATIENCE), Wait::Forever][number % 3];
+                let wait = Wait::WAITING[number % 3];
                 let enter = |_: &mut PgConnection| {
                     entered.lock().unwrap().push(number);
                     Ok::<_, Error>(())

@@ -5,4 +5,3 @@ mod contention;
 mod isolation;
 mod lost;
 mod pools;
-mod round_trips;

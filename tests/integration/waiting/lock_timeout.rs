@@ -1,16 +1,15 @@
 //! The session's `lock_timeout` is the same to the character before and after, wherever it comes from
 //! and however the wait ends.
 
-use std::thread;
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel_advisory::{AdvisoryConnection, AdvisoryLock, Error};
+use diesel_advisory::{AdvisoryConnection, Error};
 use diesel_advisory_sandbox::Sandbox;
 
 use crate::support::{
-    Holder, PATIENCE, Wait, connect, connect_to, execute, insert, integer, lock_timeout, pid,
-    table, unavailable, unique, wait_until, wait_until_queued_at,
+    Adjustable, Holder, PATIENCE, Wait, connect, connect_to, execute, lock_timeout, pid,
+    unavailable, unique,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,7 @@ impl Ending {
         const SHORT: Wait = Wait::AtMost(Duration::from_millis(5));
         match self {
             Self::Free => &Wait::ALL,
-            Self::Waited | Self::Failed => &[Wait::Inherit, Wait::AtMost(PATIENCE), Wait::Forever],
+            Self::Waited | Self::Failed => &Wait::WAITING,
             Self::TimedOut => &[SHORT, Wait::No],
         }
     }
@@ -41,16 +40,13 @@ impl Ending {
         if self == Self::Free {
             return Box::new(|| ());
         }
-        let mut holder = Holder::at(url, lock.clone());
+        let holder = Holder::at(url, lock.clone());
         let ending = match self {
             Self::Free | Self::TimedOut => return Box::new(|| drop(holder)),
             Self::Waited => holder.until_queued(lock),
             Self::Failed => {
-                let (url, pid) = (url.to_owned(), pid(conn));
-                thread::spawn(move || {
-                    wait_until_queued_at(&url, lock, 1);
-                    holder.execute(&format!("SELECT pg_cancel_backend({pid})"));
-                })
+                let cancel = format!("SELECT pg_cancel_backend({})", pid(conn));
+                holder.when_queued(lock, move |mut holder| holder.execute(&cancel))
             }
         };
         Box::new(|| ending.join().unwrap())
@@ -67,13 +63,9 @@ impl Ending {
 }
 
 /// How the lock is asked for: alone, or among others.
-fn build<'a, C, S>(
-    lock: AdvisoryLock<'a, C, S>,
-    others: &'a [String],
-    wait: Wait,
-) -> AdvisoryLock<'a, C, S> {
-    let set = others.iter().fold(lock, AdvisoryLock::and);
-    wait.on(set)
+fn build<L: Adjustable>(lock: L, others: &[String], wait: Wait) -> L {
+    let others = others.iter().cloned();
+    wait.on(others.fold(lock, |set, other| set.and(other.into())))
 }
 
 /// Goes through all endings, with a look at `lock_timeout` at every point.
@@ -140,7 +132,7 @@ fn check(url: &str, conn: &mut PgConnection, local: &str, expected: &str, waits:
 }
 
 #[test]
-fn from_the_server() {
+fn lock_timeout_from_the_server_is_kept() {
     let sandbox = Sandbox::builder()
         .setting("lock_timeout", "31500ms")
         .start()
@@ -150,7 +142,7 @@ fn from_the_server() {
 }
 
 #[test]
-fn from_the_role() {
+fn lock_timeout_from_the_role_is_kept() {
     let sandbox = Sandbox::shared();
     let role = unique("patient");
     execute(
@@ -165,7 +157,7 @@ fn from_the_role() {
 }
 
 #[test]
-fn from_set() {
+fn lock_timeout_from_set_is_kept() {
     for value in ["0", "31500ms", "2min", "1h"] {
         let mut conn = connect();
         execute(&mut conn, &format!("SET lock_timeout = '{value}'"));
@@ -174,7 +166,7 @@ fn from_set() {
 }
 
 #[test]
-fn from_set_local() {
+fn lock_timeout_from_set_local_is_kept() {
     for (session, local) in [("0", "31500ms"), ("2min", "0"), ("31500ms", "90s")] {
         let mut conn = connect();
         execute(&mut conn, &format!("SET lock_timeout = '{session}'"));
@@ -185,7 +177,7 @@ fn from_set_local() {
 
 /// The default wait ends by it, and leaves it alone.
 #[test]
-fn that_ends_the_default_wait() {
+fn lock_timeout_that_ends_the_default_wait_is_kept() {
     let mut conn = connect();
     execute(&mut conn, "SET lock_timeout = '7ms'");
     let url = Sandbox::shared().url();
@@ -196,7 +188,7 @@ fn that_ends_the_default_wait() {
 
 /// What the user sets in a transaction that has waited is what the commit makes of it.
 #[test]
-fn set_in_the_transaction_lasts_as_without_a_lock() {
+fn lock_timeout_set_in_the_transaction_lasts_as_without_a_lock() {
     for (set, after) in [("SET", "42s"), ("SET LOCAL", "9s")] {
         for first in [true, false] {
             let lock = unique("timeout.set");
@@ -219,49 +211,5 @@ fn set_in_the_transaction_lasts_as_without_a_lock() {
             result.unwrap();
             assert_eq!(lock_timeout(&mut conn), after, "{set}, first: {first}");
         }
-    }
-}
-
-/// A row lock that is waited for after the lock is not under the lock's timeout.
-#[test]
-fn of_the_lock_does_not_count_for_row_locks() {
-    const TIMEOUT: Duration = Duration::from_millis(1500);
-
-    for nested in [false, true] {
-        let lock = unique("timeout.row");
-        let mut conn = connect();
-        let table = table(&mut conn);
-        insert(&mut conn, &table, 1).unwrap();
-        let lock_row = format!("SELECT value FROM {table} FOR UPDATE");
-        let mut row_holder = Holder::of(unique("timeout.row"));
-        row_holder.execute(&format!("BEGIN; {lock_row}"));
-        let long_enough = format!(
-            "SELECT count(*)::int AS value FROM pg_stat_activity WHERE pid = {} AND \
-             wait_event = 'transactionid' AND clock_timestamp() - query_start > interval '1600 ms'",
-            pid(&mut conn)
-        );
-        let waiting = thread::spawn(move || {
-            let mut conn = connect();
-            wait_until("the row is waited for", || {
-                integer(&mut conn, &long_enough) == 1
-            });
-            row_holder.execute("COMMIT");
-        });
-
-        let released = Holder::of(lock.clone()).until_queued(lock.clone());
-        let work = |conn: &mut PgConnection| {
-            released.join().unwrap();
-            diesel::sql_query(&lock_row).execute(conn)
-        };
-        let rows = if nested {
-            conn.transaction(|conn| {
-                conn.advisory_xact(&lock).timeout(TIMEOUT).acquire()?;
-                work(conn)
-            })
-        } else {
-            conn.advisory(&lock).timeout(TIMEOUT).run(work)
-        };
-        assert_eq!(rows, Ok(1));
-        waiting.join().unwrap();
     }
 }

@@ -7,8 +7,8 @@ use diesel_advisory::{AdvisoryConnection, Error};
 use diesel_advisory_sandbox::Sandbox;
 
 use crate::support::{
-    Holder, assert_free, connect, connect_to, execute, integer, pid, unavailable, unique,
-    wait_until,
+    Holder, assert_free, connect, connect_to, execute, lock_timeout, pid, unavailable, unique,
+    wait_until_waited,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 type Lock = fn(&mut PgConnection, &str, Option<Duration>) -> Result<(), Error>;
 
 /// All of them wait in the same way.
-const SCOPES: [Lock; 4] = [
+const SCOPES: [Lock; 5] = [
     |conn, lock, timeout| conn.advisory(lock).timeout(timeout).run(|_| Ok(())),
     |conn, lock, timeout| {
         let lock = conn.advisory(lock).serializable().timeout(timeout);
@@ -26,13 +26,17 @@ const SCOPES: [Lock; 4] = [
         conn.transaction(|conn| conn.advisory_xact(lock).timeout(timeout).acquire())
     },
     |conn, lock, timeout| {
+        let held = conn.advisory_session(lock).timeout(timeout).acquire()?;
+        held.release()
+    },
+    |conn, lock, timeout| {
         let set = conn.advisory(lock).and((lock, 1)).and((lock, 2));
         set.timeout(timeout).run(|_| Ok(()))
     },
 ];
 
 #[test]
-fn short_ones_end_after_that_time() {
+fn short_timeouts_end_after_that_time() {
     for timeout in [
         Duration::ZERO,
         Duration::from_nanos(1),
@@ -56,6 +60,7 @@ fn short_ones_end_after_that_time() {
             assert_eq!(unavailable.lock.to_string(), name);
             assert!(unavailable.waited >= timeout, "{timeout:?}: {unavailable}");
             assert!(took >= unavailable.waited, "{timeout:?}: {took:?}");
+            assert_eq!(lock_timeout(&mut conn), "1ms");
             drop(holder);
             assert_free(name);
         }
@@ -63,7 +68,7 @@ fn short_ones_end_after_that_time() {
 }
 
 #[test]
-fn zero_is_the_same_as_no_wait() {
+fn a_timeout_of_zero_is_the_same_as_no_wait() {
     let name = unique("timeouts.zero");
     let _holder = Holder::of(name.clone());
     let proxy = Sandbox::shared().proxy();
@@ -78,25 +83,21 @@ fn zero_is_the_same_as_no_wait() {
 }
 
 #[test]
-fn none_and_long_ones_wait_on_past_the_sessions_own() {
+fn no_timeout_and_long_ones_wait_on_past_the_sessions_own() {
     for timeout in [None, Some(20 * DAY), Some(60 * DAY), Some(Duration::MAX)] {
         for lock in SCOPES {
             let name = unique("timeouts.long");
             let holder = Holder::of(name.clone());
             let mut conn = connect();
             execute(&mut conn, "SET lock_timeout = '1ms'");
-            let waits_on = format!(
-                "SELECT count(*)::int AS value FROM pg_stat_activity WHERE pid = {} AND \
-                 wait_event = 'advisory' AND clock_timestamp() - query_start > interval '100 ms'",
-                pid(&mut conn)
-            );
+            let pid = pid(&mut conn);
             let releasing = std::thread::spawn(move || {
-                let mut conn = connect();
-                wait_until("it waits on", || integer(&mut conn, &waits_on) == 1);
+                wait_until_waited(pid, "advisory", 100);
                 drop(holder);
             });
             lock(&mut conn, &name, timeout).unwrap();
             releasing.join().unwrap();
+            assert_eq!(lock_timeout(&mut conn), "1ms");
             assert_free(name);
         }
     }
