@@ -127,12 +127,17 @@ async fn one_in_vain_and_one_question_who_holds_it() {
             assert!(lock.try_acquire().await.unwrap().is_none());
         })
         .await;
-        count(&proxy, 1 + QUESTION, &format!("{wait:?}"), async |name: &str| {
-            let _holder = Holder::of(name.to_owned());
-            let lock = wait.on(conn.advisory_session(name));
-            let error = lock.acquire().await.map(drop).unwrap_err();
-            assert!(error.is_unavailable());
-        })
+        count(
+            &proxy,
+            1 + QUESTION,
+            &format!("{wait:?}"),
+            async |name: &str| {
+                let _holder = Holder::of(name.to_owned());
+                let lock = wait.on(conn.advisory_session(name));
+                let error = lock.acquire().await.map(drop).unwrap_err();
+                assert!(error.is_unavailable());
+            },
+        )
         .await;
     }
 }
@@ -153,21 +158,31 @@ async fn one_question_whether_it_is_held() {
 async fn one_question_more_for_keys_that_the_server_hashes() {
     let (proxy, mut conn) = counted().await;
     for wait in WAITS {
-        count(&proxy, 2 + QUESTION, &format!("{wait:?}"), async |name: &str| {
-            let lock = conn.advisory_session(LockKey::hashtextextended(name));
-            let held = wait.on(lock).acquire().await.unwrap();
-            held.release().await.unwrap();
-        })
+        count(
+            &proxy,
+            2 + QUESTION,
+            &format!("{wait:?}"),
+            async |name: &str| {
+                let lock = conn.advisory_session(LockKey::hashtextextended(name));
+                let held = wait.on(lock).acquire().await.unwrap();
+                held.release().await.unwrap();
+            },
+        )
         .await;
-        count(&proxy, 2 + QUESTION, &format!("set, {wait:?}"), async |name: &str| {
-            let set = conn
-                .advisory_session(LockKey::hashtextextended(name))
-                .and(LockKey::hashtext_pair(name, "one"))
-                .and(name)
-                .and(LockKey::hashtext_pair(name, "two"));
-            let held = wait.on(set).acquire().await.unwrap();
-            held.release().await.unwrap();
-        })
+        count(
+            &proxy,
+            2 + QUESTION,
+            &format!("set, {wait:?}"),
+            async |name: &str| {
+                let set = conn
+                    .advisory_session(LockKey::hashtextextended(name))
+                    .and(LockKey::hashtext_pair(name, "one"))
+                    .and(name)
+                    .and(LockKey::hashtext_pair(name, "two"));
+                let held = wait.on(set).acquire().await.unwrap();
+                held.release().await.unwrap();
+            },
+        )
         .await;
     }
 }
