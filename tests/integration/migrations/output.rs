@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel_advisory::migrations::LockedHarness;
 use diesel_migrations::{HarnessWithOutput, MigrationHarness};
 
-use super::{FIVE, LOCK, database, ran};
+use super::{FIVE, LOCK, ran};
 use crate::support::*;
 
 /// What is written for five migrations.

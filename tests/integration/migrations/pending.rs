@@ -5,7 +5,7 @@ use diesel_advisory::migrations::LockedHarness;
 use diesel_advisory_sandbox::Sandbox;
 use diesel_migrations::{HarnessWithOutput, MigrationHarness};
 
-use super::{FIVE, LOCK, database};
+use super::{FIVE, LOCK};
 use crate::support::*;
 
 /// Everything that has nothing to do if nothing is pending.
