@@ -59,7 +59,7 @@ pub trait AsyncAdvisoryConnection: AsyncPgTransactions {
     /// .await?;
     /// # });
     /// ```
-    fn advisory<'a>(&'a mut self, id: impl IntoLockId<'a>) -> AsyncAdvisoryTransaction<'a, Self> {
+    fn advisory<'a>(&mut self, id: impl IntoLockId<'a>) -> AsyncAdvisoryTransaction<'_, 'a, Self> {
         self.advisory_all([id])
     }
 
@@ -84,7 +84,7 @@ pub trait AsyncAdvisoryConnection: AsyncPgTransactions {
     /// .await?;
     /// # });
     /// ```
-    fn advisory_all<'a, I>(&'a mut self, ids: I) -> AsyncAdvisoryTransaction<'a, Self>
+    fn advisory_all<'a, I>(&mut self, ids: I) -> AsyncAdvisoryTransaction<'_, 'a, Self>
     where
         I: IntoIterator<Item: IntoLockId<'a>>,
     {
@@ -112,7 +112,7 @@ pub trait AsyncAdvisoryConnection: AsyncPgTransactions {
     /// .await?;
     /// # });
     /// ```
-    fn advisory_xact<'a>(&'a mut self, id: impl IntoLockId<'a>) -> AsyncAdvisoryXact<'a, Self> {
+    fn advisory_xact<'a>(&mut self, id: impl IntoLockId<'a>) -> AsyncAdvisoryXact<'_, 'a, Self> {
         self.advisory_xact_all([id])
     }
 
@@ -134,7 +134,7 @@ pub trait AsyncAdvisoryConnection: AsyncPgTransactions {
     /// .await?;
     /// # });
     /// ```
-    fn advisory_xact_all<'a, I>(&'a mut self, ids: I) -> AsyncAdvisoryXact<'a, Self>
+    fn advisory_xact_all<'a, I>(&mut self, ids: I) -> AsyncAdvisoryXact<'_, 'a, Self>
     where
         I: IntoIterator<Item: IntoLockId<'a>>,
     {

@@ -17,14 +17,14 @@ use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
 /// lock is exclusive, and the wait for it is limited by the session's `lock_timeout` only.
 #[derive(Debug)]
 #[must_use = "the lock is not taken until `run` or `try_run` is called"]
-pub struct AsyncAdvisoryTransaction<'a, C> {
-    conn: &'a mut C,
+pub struct AsyncAdvisoryTransaction<'c, 'a, C> {
+    conn: &'c mut C,
     request: Request<'a>,
     modes: TransactionModes,
 }
 
-impl<'a, C> AsyncAdvisoryTransaction<'a, C> {
-    pub(crate) fn new(conn: &'a mut C, request: Request<'a>) -> Self {
+impl<'c, 'a, C> AsyncAdvisoryTransaction<'c, 'a, C> {
+    pub(crate) fn new(conn: &'c mut C, request: Request<'a>) -> Self {
         Self {
             conn,
             request,
@@ -33,7 +33,7 @@ impl<'a, C> AsyncAdvisoryTransaction<'a, C> {
     }
 }
 
-impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, C> {
+impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
     /// Runs the async closure in a transaction that holds the lock.
     ///
     /// 1. A transaction begins and the lock is acquired, in one round trip (two with
@@ -170,7 +170,7 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, C> {
 }
 
 lock_options! {
-    impl<C> AsyncAdvisoryTransaction<'a, C> {
+    impl<'c, C> AsyncAdvisoryTransaction<'c, 'a, C> {
         setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
         open: "conn.advisory",
         close: ".run(async |_conn| Ok::<_, Error>(())).await?;",
@@ -179,7 +179,7 @@ lock_options! {
 }
 
 transaction_options! {
-    impl<C> AsyncAdvisoryTransaction<'a, C> {
+    impl<'c, C> AsyncAdvisoryTransaction<'c, 'a, C> {
         setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
         open: "conn.advisory",
         close: ".run(async |_conn| Ok::<_, Error>(())).await?;",

@@ -15,18 +15,18 @@ use crate::protocol::xact;
 /// otherwise, the lock is exclusive, and the wait for it is limited by the session's `lock_timeout` only.
 #[derive(Debug)]
 #[must_use = "the lock is not taken until `acquire` or `try_acquire` is called"]
-pub struct AsyncAdvisoryXact<'a, C> {
-    conn: &'a mut C,
+pub struct AsyncAdvisoryXact<'c, 'a, C> {
+    conn: &'c mut C,
     request: Request<'a>,
 }
 
-impl<'a, C> AsyncAdvisoryXact<'a, C> {
-    pub(crate) fn new(conn: &'a mut C, request: Request<'a>) -> Self {
+impl<'c, 'a, C> AsyncAdvisoryXact<'c, 'a, C> {
+    pub(crate) fn new(conn: &'c mut C, request: Request<'a>) -> Self {
         Self { conn, request }
     }
 }
 
-impl<C: AsyncPgTransactions> AsyncAdvisoryXact<'_, C> {
+impl<C: AsyncPgTransactions> AsyncAdvisoryXact<'_, '_, C> {
     /// Acquires the lock until the transaction ends, in one round trip.
     ///
     /// The lock is released by the commit or the rollback. A savepoint that is rolled back releases the
@@ -123,7 +123,7 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryXact<'_, C> {
 }
 
 lock_options! {
-    impl<C> AsyncAdvisoryXact<'a, C> {
+    impl<'c, C> AsyncAdvisoryXact<'c, 'a, C> {
         setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};\n# use diesel_async::AsyncConnection;",
         open: "conn.transaction(async |conn| conn.advisory_xact",
         close: ".acquire().await).await?;",

@@ -50,7 +50,7 @@ pub trait AdvisoryConnection: PgTransactions {
     /// })?;
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
-    fn advisory<'a>(&'a mut self, id: impl IntoLockId<'a>) -> AdvisoryTransaction<'a, Self> {
+    fn advisory<'a>(&mut self, id: impl IntoLockId<'a>) -> AdvisoryTransaction<'_, 'a, Self> {
         self.advisory_all([id])
     }
 
@@ -73,7 +73,7 @@ pub trait AdvisoryConnection: PgTransactions {
     /// })?;
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
-    fn advisory_all<'a, I>(&'a mut self, ids: I) -> AdvisoryTransaction<'a, Self>
+    fn advisory_all<'a, I>(&mut self, ids: I) -> AdvisoryTransaction<'_, 'a, Self>
     where
         I: IntoIterator<Item: IntoLockId<'a>>,
     {
@@ -99,7 +99,7 @@ pub trait AdvisoryConnection: PgTransactions {
     /// })?;
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
-    fn advisory_xact<'a>(&'a mut self, id: impl IntoLockId<'a>) -> AdvisoryXact<'a, Self> {
+    fn advisory_xact<'a>(&mut self, id: impl IntoLockId<'a>) -> AdvisoryXact<'_, 'a, Self> {
         self.advisory_xact_all([id])
     }
 
@@ -119,7 +119,7 @@ pub trait AdvisoryConnection: PgTransactions {
     /// })?;
     /// # Ok::<_, Error>(())
     /// ```
-    fn advisory_xact_all<'a, I>(&'a mut self, ids: I) -> AdvisoryXact<'a, Self>
+    fn advisory_xact_all<'a, I>(&mut self, ids: I) -> AdvisoryXact<'_, 'a, Self>
     where
         I: IntoIterator<Item: IntoLockId<'a>>,
     {

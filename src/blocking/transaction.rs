@@ -14,14 +14,14 @@ use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
 /// lock is exclusive, and the wait for it is limited by the session's `lock_timeout` only.
 #[derive(Debug)]
 #[must_use = "the lock is not taken until `run` or `try_run` is called"]
-pub struct AdvisoryTransaction<'a, C> {
-    conn: &'a mut C,
+pub struct AdvisoryTransaction<'c, 'a, C> {
+    conn: &'c mut C,
     request: Request<'a>,
     modes: TransactionModes,
 }
 
-impl<'a, C> AdvisoryTransaction<'a, C> {
-    pub(crate) fn new(conn: &'a mut C, request: Request<'a>) -> Self {
+impl<'c, 'a, C> AdvisoryTransaction<'c, 'a, C> {
+    pub(crate) fn new(conn: &'c mut C, request: Request<'a>) -> Self {
         Self {
             conn,
             request,
@@ -30,7 +30,7 @@ impl<'a, C> AdvisoryTransaction<'a, C> {
     }
 }
 
-impl<C: PgTransactions> AdvisoryTransaction<'_, C> {
+impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
     /// Runs the closure in a transaction that holds the lock.
     ///
     /// 1. A transaction begins and the lock is acquired, in one round trip (two with
@@ -132,7 +132,7 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, C> {
 }
 
 lock_options! {
-    impl<C> AdvisoryTransaction<'a, C> {
+    impl<'c, C> AdvisoryTransaction<'c, 'a, C> {
         setup: "# diesel_advisory_sandbox::doctest!(conn);\n# use diesel_advisory::{AdvisoryConnection, Error};",
         open: "conn.advisory",
         close: ".run(|_conn| Ok::<_, Error>(()))?;",
@@ -141,7 +141,7 @@ lock_options! {
 }
 
 transaction_options! {
-    impl<C> AdvisoryTransaction<'a, C> {
+    impl<'c, C> AdvisoryTransaction<'c, 'a, C> {
         setup: "# diesel_advisory_sandbox::doctest!(conn);\n# use diesel_advisory::{AdvisoryConnection, Error};",
         open: "conn.advisory",
         close: ".run(|_conn| Ok::<_, Error>(()))?;",

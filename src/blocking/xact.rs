@@ -13,18 +13,18 @@ use crate::protocol::xact;
 /// otherwise, the lock is exclusive, and the wait for it is limited by the session's `lock_timeout` only.
 #[derive(Debug)]
 #[must_use = "the lock is not taken until `acquire` or `try_acquire` is called"]
-pub struct AdvisoryXact<'a, C> {
-    conn: &'a mut C,
+pub struct AdvisoryXact<'c, 'a, C> {
+    conn: &'c mut C,
     request: Request<'a>,
 }
 
-impl<'a, C> AdvisoryXact<'a, C> {
-    pub(crate) fn new(conn: &'a mut C, request: Request<'a>) -> Self {
+impl<'c, 'a, C> AdvisoryXact<'c, 'a, C> {
+    pub(crate) fn new(conn: &'c mut C, request: Request<'a>) -> Self {
         Self { conn, request }
     }
 }
 
-impl<C: PgTransactions> AdvisoryXact<'_, C> {
+impl<C: PgTransactions> AdvisoryXact<'_, '_, C> {
     /// Acquires the lock until the transaction ends, in one round trip.
     ///
     /// The lock is released by the commit or the rollback. A savepoint that is rolled back releases the
@@ -95,7 +95,7 @@ impl<C: PgTransactions> AdvisoryXact<'_, C> {
 }
 
 lock_options! {
-    impl<C> AdvisoryXact<'a, C> {
+    impl<'c, C> AdvisoryXact<'c, 'a, C> {
         setup: "# diesel_advisory_sandbox::doctest!(conn);\n# use diesel::prelude::*;\n# use diesel_advisory::{AdvisoryConnection, Error};",
         open: "conn.transaction(|conn| conn.advisory_xact",
         close: ".acquire())?;",

@@ -224,7 +224,7 @@ impl Witness {
 
     /// Holds a lock until [`let_go`](Self::let_go).
     async fn hold(&mut self, lock: &str) {
-        let LockKey::BigInt(key) = LockId::from(lock).key() else {
+        let Some(LockKey::BigInt(key)) = LockId::from(lock).key() else {
             panic!("it has a name");
         };
         execute(&mut self.holder, &format!("SELECT pg_advisory_lock({key})")).await;
@@ -236,7 +236,7 @@ impl Witness {
 
     /// Waits until somebody waits for the lock.
     async fn queued(&mut self, lock: &str) {
-        let (classid, objid, objsubid) = LockId::from(lock).key().to_pg_locks();
+        let (classid, objid, objsubid) = LockId::from(lock).key().unwrap().to_pg_locks();
         let sql = format!(
             "SELECT count(*)::int AS value FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
              AND classid = '{classid}' AND objid = '{objid}' AND objsubid = {objsubid}"
