@@ -9,7 +9,7 @@ use super::{
     DieselError, Duration, Error, Holder, LockId, QueryResult, Sandbox, advisory, assert_free,
     assert_locked, committed,
 };
-use crate::asynchronous::support::{connect, insert, table};
+use crate::support::asynchronous::{connect, insert, table};
 
 /// Calls it on a task of its own, where its future has to be `Send`.
 async fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {

@@ -12,7 +12,7 @@ use super::{
     DieselError, Error, Holder, QueryResult, advisory, assert_free, assert_locked, committed,
     unavailable,
 };
-use crate::asynchronous::support::{assert_clean, connect, insert, table};
+use crate::support::asynchronous::{assert_clean, connect, insert, table};
 
 /// As the crate `futures` has it.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
