@@ -221,7 +221,8 @@ mod tests {
             ),
             &quote! {
                 fn work(self, conn: &mut C) -> Result<()> {
-                    let id = ::diesel_advisory::LockId::from(("tenant", &self.name)).into_owned();
+                    let id = ::diesel_advisory::IntoLockId::into_lock_id(("tenant", &self.name))
+                        .into_owned();
                     let lock = {
                         use ::diesel_advisory::AdvisoryConnection as _;
                         conn.advisory(id)
