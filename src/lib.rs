@@ -152,6 +152,8 @@ pub use self::error::{
 #[doc(hidden)]
 pub use self::lock::into_id::IntoLockId;
 pub use self::lock::{id::LockId, key::LockKey};
-/// Runs a function under an advisory lock.
+/// Runs a function under an advisory lock, which it takes by
+/// [`advisory`](AdvisoryConnection::advisory) or
+/// [`advisory_session`](AdvisoryConnection::advisory_session).
 #[cfg(feature = "macros")]
 pub use diesel_advisory_macros::advisory;

@@ -123,6 +123,10 @@ async fn methods_of_async_traits_have_every_option() {
 }
 
 #[advisory]
+#[expect(
+    clippy::manual_async_fn,
+    reason = "people write it, as `Send` is part of it"
+)]
 fn by_default<'a>(
     _conn: &'a mut AsyncPgConnection,
     words: &'a [&'a str],
