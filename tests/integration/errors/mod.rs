@@ -98,7 +98,7 @@ const CASES: [Case; 7] = [
         |error| matches!(error, Error::NotHeld),
         [
             "the advisory lock was not held any more when it was released",
-            "has switched it",
+            "something else has released the lock",
         ],
         None,
     ),

@@ -147,7 +147,10 @@ async fn inside_a_transaction_session_locks_are_refused() {
 
 #[track_caller]
 fn assert_refused<T: Debug>(result: Result<T, Error>) {
-    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::InTransaction)),
+        "{result:?}"
+    );
 }
 
 #[scenario]
@@ -200,7 +203,10 @@ async fn a_failed_transaction_left_open_is_rolled_back() {
 
 #[track_caller]
 fn assert_left_open<T: Debug>(result: Result<T, Error>) {
-    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::TransactionLeftOpen)),
+        "{result:?}"
+    );
 }
 
 #[scenario]
