@@ -26,7 +26,7 @@ use crate::sql::release::HeldLocks;
 /// under one advisory lock.
 ///
 /// See [the module](super) for what it does, and which lock it is. `C` is the connection: a
-/// [`PgConnection`](diesel::PgConnection), or an `AsyncConnectionWrapper` of `diesel-async`.
+/// [`PgConnection`], or an `AsyncConnectionWrapper` of `diesel-async`.
 ///
 /// | | without the lock | under the lock |
 /// |---|---|---|
@@ -54,6 +54,8 @@ use crate::sql::release::HeldLocks;
 /// # Panics
 ///
 /// If a migration panics, the lock is released while the panic goes on.
+///
+/// [`PgConnection`]: https://docs.rs/diesel/2.3/diesel/pg/struct.PgConnection.html
 #[must_use = "nothing is migrated until it is told to"]
 pub struct LockedHarness<'h, C> {
     conn: &'h mut C,
