@@ -237,8 +237,8 @@
 //!
 //! # Timeouts of the server
 //!
-//! PostgreSQL has timeouts of its own. Those of a session are as far as this crate is concerned errors of
-//! the database, never [`Unavailable`](crate::Error::Unavailable):
+//! PostgreSQL has timeouts of its own. All but `lock_timeout` are errors of the database, never
+//! [`Unavailable`](crate::Error::Unavailable):
 //!
 //! | setting | what it ends | `advisory` | `advisory_xact` | `advisory_session` |
 //! |---|---|---|---|---|
