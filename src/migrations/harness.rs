@@ -33,7 +33,7 @@ use crate::sql::release::HeldLocks;
 /// | `revert_last_migration`, `revert_all_migrations` | if none has been applied | looks again, and reverts |
 /// | `run_migration` | if it has been applied | looks again, and runs it |
 /// | `revert_migration` | if it has not been applied | looks again, and reverts it |
-/// | `applied_migrations`, `pending_migrations`, `has_pending_migration` | ever; they do not write either | |
+/// | `applied_migrations`, `pending_migrations`, `has_pending_migration` | always, and they do not write | |
 ///
 /// Unlike with Diesel's own harness, running a migration that has been applied does nothing and returns `Ok`,
 /// and so does reverting one that has not.
