@@ -147,10 +147,7 @@ async fn inside_a_transaction_session_locks_are_refused() {
 
 #[track_caller]
 fn assert_refused<T: Debug>(result: Result<T, Error>) {
-    assert!(
-        matches!(result, Err(Error::InTransaction)),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
 }
 
 #[scenario]

@@ -25,7 +25,10 @@ async fn one_to_acquire_and_one_to_release() {
             let held = lock.acquire().await.unwrap();
             // The first time, a query may have to be prepared.
             let trips = proxy.round_trips();
-            assert!(trips == 1 || (wait == Wait::No && trips == 2), "{wait:?}: {trips}");
+            assert!(
+                trips == 1 || (wait == Wait::No && trips == 2),
+                "{wait:?}: {trips}"
+            );
             held.release().await.unwrap();
         })
         .await;
