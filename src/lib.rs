@@ -116,47 +116,42 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+mod blocking;
 pub mod catalog;
-mod connection;
 mod error;
-mod foreign_keys;
 pub mod functions;
-mod guard;
 pub mod inspect;
-mod link;
 mod lock;
-mod lock_id;
-mod lock_key;
-mod lock_set;
 #[cfg(feature = "migrations")]
 pub mod migrations;
 mod protocol;
-mod session;
 mod sql;
-mod transaction;
-mod transaction_modes;
-mod unavailable;
-mod wait;
-mod xact;
 
 #[cfg(feature = "async")]
 pub use self::asynchronous::{
-    Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc, IntoAsyncAdvisorySession,
+    connection::{AsyncAdvisoryConnection, IntoAsyncAdvisorySession},
+    func::AsyncFunc,
+    guard::AsyncAdvisoryGuard,
+    session::AsyncAdvisorySession,
+    transaction::AsyncAdvisoryTransaction,
+    xact::AsyncAdvisoryXact,
+};
+pub use self::blocking::{
+    connection::{AdvisoryConnection, IntoAdvisorySession},
+    guard::AdvisoryGuard,
+    session::AdvisorySession,
+    transaction::AdvisoryTransaction,
+    xact::AdvisoryXact,
 };
 #[cfg(feature = "migrations")]
-pub use self::catalog::MIGRATIONS;
-pub use self::connection::{AdvisoryConnection, IntoAdvisorySession};
-pub use self::error::Error;
-pub use self::guard::AdvisoryGuard;
-pub use self::lock::AdvisoryLock;
-pub use self::lock_id::LockId;
-pub use self::lock_key::LockKey;
-pub use self::session::Session;
-pub use self::transaction::OwnTransaction;
-pub use self::unavailable::{Holder, Unavailable};
-pub use self::xact::OpenTransaction;
-/// Calls [`AdvisoryLock::run`], on [`advisory`](AdvisoryConnection::advisory) or
-/// [`advisory_session`](AdvisoryConnection::advisory_session). What is said there of errors, panics and
-/// open transactions holds here.
+pub use self::catalog::schema::MIGRATIONS;
+pub use self::error::{
+    Error,
+    unavailable::{Holder, Unavailable},
+};
+#[doc(hidden)]
+pub use self::lock::into_id::IntoLockId;
+pub use self::lock::{id::LockId, key::LockKey};
+/// Runs a function under an advisory lock.
 #[cfg(feature = "macros")]
 pub use diesel_advisory_macros::advisory;

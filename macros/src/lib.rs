@@ -2,10 +2,14 @@
 //! crate is an implementation detail.
 
 mod args;
+mod connection;
 mod duration;
 mod expand;
 mod function;
+mod id;
+mod returns;
 mod template;
+mod work;
 
 use proc_macro::TokenStream;
 

@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Double, Integer, Nullable, Oid, SmallInt, Text};
 
 use super::{Names, pg_locks, pg_stat_activity};
-use crate::LockKey;
+use crate::lock::key::LockKey;
 
 /// An advisory lock that a session holds or waits for.
 ///

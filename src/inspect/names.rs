@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::LockKey;
+use crate::lock::key::LockKey;
 
 /// The name of a lock, and its key.
 ///
@@ -143,7 +143,7 @@ impl<'a, N: Into<LockName<'a>>> FromIterator<N> for Names {
 #[cfg(test)]
 mod tests {
     use super::Names;
-    use crate::LockKey;
+    use crate::lock::key::LockKey;
 
     #[test]
     fn a_key_can_have_several_names_but_each_once() {

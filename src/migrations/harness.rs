@@ -1,28 +1,32 @@
 //! The harness.
 
 use std::fmt;
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
 use diesel::pg::Pg;
-use diesel_migrations::MigrationError;
+use diesel_migrations::{HarnessWithOutput, MigrationError, MigrationHarness};
 
 use super::applied::Applied;
-use super::reach::{Directly, Lockable};
 use super::waiting::{Pace, Reports, Waiting};
-use crate::connection::Blocking;
-use crate::link::ready;
-use crate::lock_set::{HeldLocks, Request};
-use crate::wait::Wait;
-use crate::{Error, LockId, Unavailable, protocol};
+use crate::blocking::link::{Blocking, ready};
+use crate::error::Error;
+use crate::error::unavailable::Unavailable;
+use crate::lock::id::LockId;
+use crate::lock::into_id::IntoLockId;
+use crate::lock::request::Request;
+use crate::lock::wait::Wait;
+use crate::protocol::session;
+use crate::sql::release::HeldLocks;
 
 /// A [`MigrationHarness`](diesel_migrations::MigrationHarness) whose every run and revert is done
 /// under one advisory lock.
 ///
-/// See [the module](super) for what it does, and which lock it is. `H` is a connection or a
-/// [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput).
+/// See [the module](super) for what it does, and which lock it is. `C` is the connection: a
+/// [`PgConnection`](diesel::PgConnection), or an `AsyncConnectionWrapper` of `diesel-async`.
 ///
 /// | | without the lock | under the lock |
 /// |---|---|---|
@@ -42,6 +46,7 @@ use crate::{Error, LockId, Unavailable, protocol};
 /// - [`Error::Unavailable`], if a [`timeout`](Self::timeout) was set, with whoever holds the lock;
 /// - [`Error::InTransaction`], inside an open transaction: others would be let in before it
 ///   commits;
+/// - [`Error::SharedSession`], through a connection pooler in transaction mode;
 /// - [`Error::NotHeld`], if the lock got lost while the migrations ran, and another process may
 ///   have run some as well;
 /// - [`Error::Database`].
@@ -50,28 +55,27 @@ use crate::{Error, LockId, Unavailable, protocol};
 ///
 /// If a migration panics, the lock is released while the panic goes on.
 #[must_use = "nothing is migrated until it is told to"]
-pub struct LockedHarness<'h, H, How = Directly>
-where
-    H: Lockable<How>,
-{
-    harness: &'h mut H,
-    /// `None`: the harness's own.
-    lock_connection: Option<&'h mut H::Connection>,
+pub struct LockedHarness<'h, C> {
+    conn: &'h mut C,
+    /// `None`: the one that is migrated.
+    lock_connection: Option<&'h mut C>,
     lock_id: Option<LockId<'static>>,
     timeout: Option<Duration>,
     on_wait: Option<OnWait>,
+    output: Option<Box<dyn Write + Send>>,
 }
 
 /// If it could borrow, so would the harness until it is dropped, and not only until it is used
 /// last.
 type OnWait = Box<dyn FnMut(&Waiting) + Send>;
 
-impl<'h, H, How> LockedHarness<'h, H, How>
+impl<'h, C> LockedHarness<'h, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
-    /// Locks a connection, or a [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput) around
-    /// one.
+    /// Makes a harness for a connection.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -83,20 +87,23 @@ where
     /// # conn.revert_all_migrations(MIGRATIONS)?;
     /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn new(harness: &'h mut H) -> Self {
+    pub fn new(conn: &'h mut C) -> Self {
         Self {
-            harness,
+            conn,
             lock_connection: None,
             lock_id: None,
             timeout: None,
             on_wait: None,
+            output: None,
         }
     }
 
-    /// Locks a harness, and has another connection hold the lock.
+    /// Makes a harness for a connection, and lets another one hold the lock.
     ///
-    /// It is for a harness behind a connection pooler in transaction mode; the other connection has
-    /// to be a direct one, to the same database.
+    /// Use it to migrate through a connection pooler in transaction mode. The other connection has to be
+    /// a direct one, to the same database.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(pooled, direct);
@@ -108,10 +115,10 @@ where
     /// # pooled.revert_all_migrations(MIGRATIONS)?;
     /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn with_lock_on(harness: &'h mut H, lock_connection: &'h mut H::Connection) -> Self {
+    pub fn with_lock_on(conn: &'h mut C, lock_connection: &'h mut C) -> Self {
         Self {
             lock_connection: Some(lock_connection),
-            ..Self::new(harness)
+            ..Self::new(conn)
         }
     }
 
@@ -147,8 +154,32 @@ where
     /// Takes this lock.
     ///
     /// Default: [the one of the schema](super#which-lock).
-    pub fn lock_id(mut self, id: impl Into<LockId<'static>>) -> Self {
-        self.lock_id = Some(id.into());
+    pub fn lock_id<'a>(mut self, id: impl IntoLockId<'a>) -> Self {
+        self.lock_id = Some(id.into_lock_id().into_owned());
+        self
+    }
+
+    /// Writes a line for each migration that is run or reverted, as Diesel's
+    /// [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput) does.
+    ///
+    /// Default: nothing is written.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory::MIGRATIONS;
+    /// use diesel_advisory::migrations::LockedHarness;
+    /// use diesel_migrations::MigrationHarness;
+    ///
+    /// LockedHarness::new(conn)
+    ///     .output(std::io::stdout())
+    ///     .run_pending_migrations(MIGRATIONS)?;
+    /// # conn.revert_all_migrations(MIGRATIONS)?;
+    /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn output(mut self, writer: impl Write + Send + 'static) -> Self {
+        self.output = Some(Box::new(writer));
         self
     }
 
@@ -198,7 +229,8 @@ where
     where
         S: MigrationSource<Pg>,
     {
-        self.locked(|harness| {
+        let schema = self.lock_schema()?;
+        self.locked_in(&schema, |harness| {
             let migrations = source.migrations()?;
             let version = harness.revert_last_migration(source)?;
             let migration = migrations.iter().find(|m| m.name().version() == version);
@@ -231,18 +263,15 @@ where
     /// })?;
     /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn locked<T>(&mut self, work: impl FnOnce(&mut H) -> Result<T>) -> Result<T> {
-        let schema = match self.lock_id {
-            Some(_) => String::new(),
-            None => self.applied()?.schema,
-        };
-        self.locked_in(&schema, work)
+    pub fn locked<T>(&mut self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
+        let schema = self.lock_schema()?;
+        self.locked_in(&schema, |harness| work(harness.conn))
     }
 
     pub(super) fn locked_in<T>(
         &mut self,
         schema: &str,
-        work: impl FnOnce(&mut H) -> Result<T>,
+        work: impl FnOnce(&mut Reporting<'_, C>) -> Result<T>,
     ) -> Result<T> {
         let id = self
             .lock_id
@@ -253,20 +282,30 @@ where
             harness: self,
             locks: Some(locks),
         };
-        let value = work(held.harness.harness)?;
+        let value = work(&mut Reporting {
+            conn: held.harness.conn,
+            output: held.harness.output.as_deref_mut(),
+        })?;
         held.release()?;
         Ok(value)
     }
 
     pub(super) fn applied(&mut self) -> Result<Applied> {
-        Ok(self.harness.with_connection(Applied::read)??)
+        Ok(Applied::read(self.conn)?)
     }
 
-    /// Visits the connection that the lock is taken on.
-    fn on_lock_connection<T>(&mut self, visit: impl FnOnce(&mut H::Connection) -> T) -> Result<T> {
+    /// The schema that the lock is of, if it is not set.
+    fn lock_schema(&mut self) -> Result<String> {
+        match self.lock_id {
+            Some(_) => Ok(String::new()),
+            None => Ok(self.applied()?.schema),
+        }
+    }
+
+    fn lock_connection(&mut self) -> &mut C {
         match &mut self.lock_connection {
-            Some(conn) => Ok(visit(conn)),
-            None => self.harness.with_connection(visit),
+            Some(conn) => conn,
+            None => self.conn,
         }
     }
 
@@ -280,7 +319,7 @@ where
             let waited = began.elapsed();
             let is_last = self.timeout.is_some_and(|timeout| waited >= timeout);
             let look = is_last || (self.is_heard() && reports.is_due(waited));
-            let attempt = self.on_lock_connection(|conn| try_lock(conn, id.clone(), look))??;
+            let attempt = try_lock(self.lock_connection(), id.clone(), look)?;
             let unavailable = match attempt {
                 Attempt::Held(locks) => return Ok(locks),
                 Attempt::Busy(unavailable) => unavailable,
@@ -340,10 +379,10 @@ fn try_lock<C>(conn: &mut C, id: LockId<'static>, look: bool) -> Result<Attempt>
 where
     C: LoadConnection<Backend = Pg>,
 {
-    let mut request = Request::new(id);
+    let mut request = Request::new([id]);
     request.wait = Wait::No;
     let conn = &mut Blocking(conn);
-    let attempt = ready(protocol::acquire_for_session(conn, request))?;
+    let attempt = ready(session::acquire(conn, request))?;
     if !look {
         return Ok(attempt.granted().map_or(Attempt::Busy(None), Attempt::Held));
     }
@@ -356,41 +395,69 @@ where
 
 /// A harness that holds its lock. Dropped before it was released, which an error and a panic do, it
 /// is released as well as it can be.
-struct Held<'l, 'h, H, How>
+struct Held<'l, 'h, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
-    harness: &'l mut LockedHarness<'h, H, How>,
+    harness: &'l mut LockedHarness<'h, C>,
     locks: Option<HeldLocks>,
 }
 
-impl<H, How> Held<'_, '_, H, How>
+impl<C> Held<'_, '_, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
     fn release(&mut self) -> Result<()> {
         if let Some(locks) = self.locks.take() {
-            self.harness.on_lock_connection(|conn| {
-                ready(protocol::release_for_session(&mut Blocking(conn), &locks))
-            })??;
+            let conn = self.harness.lock_connection();
+            ready(session::release(&mut Blocking(conn), &locks))?;
         }
         Ok(())
     }
 }
 
-impl<H, How> Drop for Held<'_, '_, H, How>
+impl<C> Drop for Held<'_, '_, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
     fn drop(&mut self) {
         drop(self.release());
     }
 }
 
-impl<H, How> fmt::Debug for LockedHarness<'_, H, How>
-where
-    H: Lockable<How>,
-{
+/// The connection, with what it runs and reverts written to the output.
+pub(super) struct Reporting<'r, C> {
+    conn: &'r mut C,
+    output: Option<&'r mut (dyn Write + Send + 'static)>,
+}
+
+impl<C: MigrationHarness<Pg>> MigrationHarness<Pg> for Reporting<'_, C> {
+    fn run_migration(
+        &mut self,
+        migration: &dyn Migration<Pg>,
+    ) -> Result<MigrationVersion<'static>> {
+        match &mut self.output {
+            None => self.conn.run_migration(migration),
+            Some(output) => HarnessWithOutput::new(self.conn, output).run_migration(migration),
+        }
+    }
+
+    fn revert_migration(
+        &mut self,
+        migration: &dyn Migration<Pg>,
+    ) -> Result<MigrationVersion<'static>> {
+        match &mut self.output {
+            None => self.conn.revert_migration(migration),
+            Some(output) => HarnessWithOutput::new(self.conn, output).revert_migration(migration),
+        }
+    }
+
+    fn applied_migrations(&mut self) -> Result<Vec<MigrationVersion<'static>>> {
+        self.conn.applied_migrations()
+    }
+}
+
+impl<C> fmt::Debug for LockedHarness<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockedHarness")
             .field("lock_id", &self.lock_id)

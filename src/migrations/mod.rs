@@ -24,15 +24,14 @@
 //!
 //! # What it does
 //!
-//! 1. It reads which migrations are pending. None: that was all. Nothing is locked and nothing
+//! 1. It reads which migrations are pending. If none are pending, it returns: nothing is locked or
 //!    written, so that a role that may only read can check the schema, on a standby too.
 //! 2. It takes a lock for the session.
 //! 3. It reads **again** which migrations are pending, because another process may have run them
 //!    meanwhile, and runs those.
 //! 4. It releases the lock, also after a migration has failed or panicked. If the process dies,
-//!    PostgreSQL does, and the next one goes on from where it was left. In the middle of a
-//!    statement PostgreSQL notices that only when the statement is done, unless
-//!    [`client_connection_check_interval`] is set.
+//!    PostgreSQL releases it, and the next process continues. In the middle of a statement PostgreSQL
+//!    notices that only when the statement is done, unless [`client_connection_check_interval`] is set.
 //!
 //! Reverting is done under the same lock.
 //!
@@ -42,8 +41,8 @@
 //! waits. `CREATE INDEX CONCURRENTLY` waits until all older snapshots are gone. So a holder that
 //! builds an index and a waiter that is blocked wait for each other, until PostgreSQL finds the
 //! deadlock and fails one of them: the migration, or the start of the other process.
-//! `LockedHarness` asks again and again instead, at most some four times a second, and has no
-//! statement open in between.
+//! `LockedHarness` asks again and again instead, at most four times a second once it has waited for a
+//! second, and has no statement open in between.
 //!
 //! # Which lock
 //!
@@ -54,27 +53,6 @@
 //! table; so tenants with a schema each do not wait for each other. Locks of different databases
 //! are different ones anyway. [`lock_id`](LockedHarness::lock_id) sets another one, for example
 //! that of another tool that migrates the same schema.
-//!
-//! # With output
-//!
-//! Around a [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput), what is written is what is
-//! run:
-//!
-//! ```
-//! # diesel_advisory_sandbox::doctest!(conn);
-//! # use diesel_advisory::migrations::LockedHarness;
-//! # use diesel_advisory::MIGRATIONS;
-//! use diesel_migrations::{HarnessWithOutput, MigrationHarness};
-//!
-//! let mut with_output = HarnessWithOutput::write_to_stdout(conn);
-//! LockedHarness::new(&mut with_output).run_pending_migrations(MIGRATIONS)?;
-//! # with_output.revert_all_migrations(MIGRATIONS)?;
-//! # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-//! ```
-//!
-//! The other way around works as well, but `HarnessWithOutput` then reads the pending migrations
-//! before there is a lock, and asks for one migration at a time. Each is run under the lock, and
-//! only if nobody else has done so meanwhile; "Running migration …" is written in both cases.
 //!
 //! # With `diesel-async`
 //!
@@ -139,10 +117,8 @@
 
 mod applied;
 mod harness;
-mod reach;
 mod runs;
 mod waiting;
 
 pub use self::harness::LockedHarness;
-pub use self::reach::{Directly, Lockable, Through};
 pub use self::waiting::Waiting;

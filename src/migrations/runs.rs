@@ -1,15 +1,15 @@
 //! Every run and revert of the harness, under its lock.
 
+use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
 use diesel::pg::Pg;
 use diesel_migrations::{MigrationError, MigrationHarness};
 
 use super::harness::LockedHarness;
-use super::reach::Lockable;
 
-impl<H, How> MigrationHarness<Pg> for LockedHarness<'_, H, How>
+impl<C> MigrationHarness<Pg> for LockedHarness<'_, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
     fn run_pending_migrations<S>(&mut self, source: S) -> Result<Vec<MigrationVersion<'_>>>
     where

@@ -4,7 +4,8 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::{Holder, LockId, Unavailable};
+use crate::error::unavailable::{Holder, Unavailable};
+use crate::lock::id::LockId;
 
 /// A wait for another process to finish migrating.
 ///
@@ -38,10 +39,7 @@ impl fmt::Display for Waiting {
         f.write_str("waiting for ")?;
         for (index, holder) in self.holders.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { " and " })?;
-            write!(f, "pid {}", holder.pid)?;
-            if let Some(application) = &holder.application_name {
-                write!(f, " ({application})")?;
-            }
+            holder.fmt_name(f)?;
         }
         write!(f, " to finish migrating, {} s", self.waited.as_secs())
     }
@@ -49,14 +47,14 @@ impl fmt::Display for Waiting {
 
 /// When to try again.
 ///
-/// The delay doubles from 10 ms up to a quarter of a second, less a random part of it: processes
-/// that have started together are not to try together.
+/// The delay doubles from 10 ms up to half a second, less a random half of it: processes that have
+/// started together are not to try together.
 #[derive(Debug)]
 pub(super) struct Pace(Duration);
 
 impl Pace {
     const FIRST: Duration = Duration::from_millis(10);
-    const LAST: Duration = Duration::from_millis(250);
+    const LAST: Duration = Duration::from_millis(500);
 
     pub(super) const fn new() -> Self {
         Self(Self::FIRST)
@@ -109,15 +107,16 @@ mod tests {
     use std::time::Duration;
 
     use super::{Pace, Reports, Waiting};
-    use crate::{Holder, LockId};
+    use crate::error::unavailable::Holder;
+    use crate::lock::id::LockId;
 
     #[test]
     fn the_line_for_the_log() {
-        let holder = |pid, name: Option<&str>| Holder {
-            pid,
-            application_name: name.map(String::from),
-            state: Some("active".into()),
-            since: None,
+        let holder = |pid, name: Option<&str>| {
+            let mut holder = Holder::new(pid);
+            holder.application_name = name.map(String::from);
+            holder.state = Some("active".into());
+            holder
         };
         for (holders, line) in [
             (
@@ -127,6 +126,10 @@ mod tests {
             (
                 vec![holder(4711, None)],
                 "waiting for pid 4711 to finish migrating, 12 s",
+            ),
+            (
+                vec![holder(0, None)],
+                "waiting for a prepared transaction to finish migrating, 12 s",
             ),
             (
                 vec![holder(1, Some("a")), holder(2, None)],
@@ -149,7 +152,7 @@ mod tests {
             let delays: Vec<_> = (0..7)
                 .map(|_| pace.next_delay_with(random).as_millis())
                 .collect();
-            let whole = [10, 20, 40, 80, 160, 250, 250];
+            let whole = [10, 20, 40, 80, 160, 320, 500];
             assert_eq!(delays, whole.map(|delay: u128| delay / most_of));
         }
     }

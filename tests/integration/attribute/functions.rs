@@ -146,31 +146,3 @@ fn can_have_patterns_as_arguments() {
     });
     assert_eq!(sum, 35);
 }
-
-macro_rules! locked {
-    ($name:ident, $id:literal, $conn:ident: $ty:ty => $result:ty $body:block) => {
-        #[advisory($id, no_wait)]
-        fn $name($conn: $ty) -> $result {
-            assert_locked($id);
-            $body
-        }
-    };
-    ($name:ident, $id:expr) => {
-        #[advisory($id)]
-        fn $name(conn: &mut PgConnection) -> QueryResult<Option<u32>> {
-            assert_locked($id);
-            Ok(depth(conn))
-        }
-    };
-}
-
-locked!(by_macro, "attribute.macro", conn: &mut PgConnection => QueryResult<usize> {
-    diesel::sql_query("SELECT 1").execute(conn)
-});
-locked!(by_hygienic_macro, "attribute.hygienic macro");
-
-#[test]
-fn can_be_made_by_macros() {
-    assert_held_by("attribute.macro", by_macro);
-    assert_held_by("attribute.hygienic macro", by_hygienic_macro);
-}

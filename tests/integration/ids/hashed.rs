@@ -40,7 +40,7 @@ fn only_lock(conn: &mut PgConnection) -> (u32, u32, i16) {
 fn both_forms<'a>(namespace: &'a str, text: &'a str) -> [(LockId<'a>, String); 2] {
     [
         (
-            LockKey::hashtext_pair(namespace, text),
+            LockId::hashtext_pair(namespace, text),
             format!(
                 "(hashtext({}), hashtext({}))",
                 literal(namespace),
@@ -48,7 +48,7 @@ fn both_forms<'a>(namespace: &'a str, text: &'a str) -> [(LockId<'a>, String); 2
             ),
         ),
         (
-            LockKey::hashtextextended(text),
+            LockId::hashtextextended(text),
             format!("(hashtextextended({}, 0))", literal(text)),
         ),
     ]
@@ -137,8 +137,8 @@ fn they_are_so_in_another_encoding_too() {
 
     // A text that the database does not have cannot be locked by anyone in it.
     for id in [
-        LockKey::hashtextextended("🔒"),
-        LockKey::hashtext_pair("🔒", "x"),
+        LockId::hashtextextended("🔒"),
+        LockId::hashtext_pair("🔒", "x"),
     ] {
         let result = latin1.advisory_session("a name").and(id.clone()).acquire();
         assert!(matches!(result.map(drop), Err(Error::Database(_))), "{id}");
@@ -157,19 +157,19 @@ fn they_have_their_golden_values() {
     let mut conn = connect();
     for (id, key) in [
         (
-            LockKey::hashtext_pair("jobs", "import"),
+            LockId::hashtext_pair("jobs", "import"),
             LockKey::Pair(-1_679_774_495, -538_410_546),
         ),
         (
-            LockKey::hashtext_pair("", "réunion"),
+            LockId::hashtext_pair("", "réunion"),
             LockKey::Pair(-1_477_818_771, 334_817_982),
         ),
         (
-            LockKey::hashtextextended("import"),
+            LockId::hashtextextended("import"),
             LockKey::BigInt(-423_331_605_232_713_266),
         ),
         (
-            LockKey::hashtextextended("réunion"),
+            LockId::hashtextextended("réunion"),
             LockKey::BigInt(-1_042_930_041_816_290_626),
         ),
     ] {
@@ -191,12 +191,12 @@ fn sets_mix_them_with_names() {
     let half = integer(&mut conn, &hashed);
     for wait in Wait::ALL {
         let set = conn
-            .advisory_session(LockKey::hashtext_pair(&name, &name))
+            .advisory_session(LockId::hashtext_pair(&name, &name))
             .and(&name)
-            .and(LockKey::hashtextextended(&name))
+            .and(LockId::hashtextextended(&name))
             // Written in another way, and the same lock as the first.
             .and((half, half))
-            .and(LockKey::hashtextextended(&name));
+            .and(LockId::hashtextextended(&name));
         let mut held = wait.on(set).acquire().unwrap();
         assert_eq!(locks_of(own_pid), 3, "{wait:?}");
         assert!(held.is_held().unwrap());
@@ -207,18 +207,15 @@ fn sets_mix_them_with_names() {
     let _holder = Holder::of((half, half));
     let set = conn
         .advisory_session(&name)
-        .and(LockKey::hashtextextended(&name))
-        .and(LockKey::hashtext_pair(&name, &name));
+        .and(LockId::hashtextextended(&name))
+        .and(LockId::hashtext_pair(&name, &name));
     let error = unavailable(set.no_wait().acquire().unwrap_err());
-    assert_eq!(
-        error.lock,
-        LockKey::hashtext_pair(&name, &name).into_owned()
-    );
+    assert_eq!(error.lock, LockId::hashtext_pair(&name, &name).into_owned());
     assert_clean(&mut conn);
 }
 
 #[test]
 #[should_panic(expected = "is computed by the server")]
 fn their_keys_are_not_known_here() {
-    let _ = LockKey::hashtextextended("import").key();
+    let _ = LockId::hashtextextended("import").key();
 }

@@ -154,9 +154,9 @@ fn keys_that_the_server_hashes_are_looked_up_too() {
     );
     let ids = || {
         [
-            LockKey::hashtext_pair("ns", &text),
+            LockId::hashtext_pair("ns", &text),
             LockId::from("free"),
-            LockKey::hashtextextended(&text),
+            LockId::hashtextextended(&text),
             LockId::from("free"),
         ]
     };

@@ -1,6 +1,6 @@
 //! What a lock can be named by, and whether it is held.
 
-use diesel_advisory::{Error, LockId, LockKey};
+use diesel_advisory::{Error, LockId};
 
 use super::side::*;
 use super::waiting::SCOPES;
@@ -17,8 +17,8 @@ async fn every_kind_of_id_is_a_lock() {
         (&*name, 42).into(),
         (-7, i32::MIN).into(),
         hash.into(),
-        LockKey::hashtextextended(&*text),
-        LockKey::hashtext_pair(&*text, "row"),
+        LockId::hashtextextended(&*text),
+        LockId::hashtext_pair(&*text, "row"),
     ];
     for id in ids {
         let lock = conn.advisory(id.clone());

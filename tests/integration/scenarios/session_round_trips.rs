@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel_advisory::{Error, LockKey};
+use diesel_advisory::{Error, LockId};
 
 use super::round_trips::{WAITS, count, counted};
 use super::side::*;
@@ -155,7 +155,7 @@ async fn one_question_more_for_keys_that_the_server_hashes() {
             2 + QUESTION,
             &format!("{wait:?}"),
             async |name: &str| {
-                let lock = conn.advisory_session(LockKey::hashtextextended(name));
+                let lock = conn.advisory_session(LockId::hashtextextended(name));
                 let held = wait.on(lock).acquire().await.unwrap();
                 held.release().await.unwrap();
             },
@@ -167,10 +167,10 @@ async fn one_question_more_for_keys_that_the_server_hashes() {
             &format!("set, {wait:?}"),
             async |name: &str| {
                 let set = conn
-                    .advisory_session(LockKey::hashtextextended(name))
-                    .and(LockKey::hashtext_pair(name, "one"))
+                    .advisory_session(LockId::hashtextextended(name))
+                    .and(LockId::hashtext_pair(name, "one"))
                     .and(name)
-                    .and(LockKey::hashtext_pair(name, "two"));
+                    .and(LockId::hashtext_pair(name, "two"));
                 let held = wait.on(set).acquire().await.unwrap();
                 held.release().await.unwrap();
             },
@@ -194,7 +194,7 @@ async fn none_for_what_is_refused() {
     begin(&mut conn).await;
     for wait in WAITS {
         count(&proxy, 0, &format!("{wait:?}"), async |name: &str| {
-            let hashed = LockKey::hashtextextended(name);
+            let hashed = LockId::hashtextextended(name);
             let lock = wait.on(conn.advisory_session(name).and(hashed));
             let error = lock.acquire().await.map(drop).unwrap_err();
             assert!(matches!(error, Error::InTransaction), "{error:?}");

@@ -92,7 +92,7 @@ pub(crate) fn database() -> String {
 
 /// The key of a lock, for ids that are not hashed by the server.
 pub(crate) fn key(id: impl Into<LockId<'static>>) -> LockKey {
-    id.into().key()
+    id.into().key().unwrap()
 }
 
 /// The condition for the rows of `pg_locks` that are about the lock.

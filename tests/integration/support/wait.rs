@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use diesel_advisory::{AdvisoryLock, LockId};
+use diesel_advisory::{
+    AdvisorySession, AdvisoryTransaction, AdvisoryXact, AsyncAdvisorySession,
+    AsyncAdvisoryTransaction, AsyncAdvisoryXact, LockId,
+};
 
 use super::PATIENCE;
 
@@ -45,16 +48,29 @@ pub(crate) trait Adjustable {
     fn and(self, id: LockId<'static>) -> Self;
 }
 
-impl<C, S> Adjustable for AdvisoryLock<'_, C, S> {
-    fn timeout(self, timeout: Option<Duration>) -> Self {
-        self.timeout(timeout)
-    }
+macro_rules! adjustable {
+    ($($Builder:ty),+ $(,)?) => {$(
+        impl<C> Adjustable for $Builder {
+            fn timeout(self, timeout: Option<Duration>) -> Self {
+                self.timeout(timeout)
+            }
 
-    fn no_wait(self) -> Self {
-        self.no_wait()
-    }
+            fn no_wait(self) -> Self {
+                self.no_wait()
+            }
 
-    fn and(self, id: LockId<'static>) -> Self {
-        self.and(id)
-    }
+            fn and(self, id: LockId<'static>) -> Self {
+                self.and(id)
+            }
+        }
+    )+};
 }
+
+adjustable!(
+    AdvisoryTransaction<'_, '_, C>,
+    AdvisoryXact<'_, '_, C>,
+    AdvisorySession<'_, C>,
+    AsyncAdvisoryTransaction<'_, '_, C>,
+    AsyncAdvisoryXact<'_, '_, C>,
+    AsyncAdvisorySession<'_, C>,
+);

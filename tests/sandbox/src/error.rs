@@ -23,6 +23,23 @@ pub enum Error {
         folder: PathBuf,
     },
 
+    /// PostgreSQL is not there in the version that was asked for.
+    #[error(
+        "no PostgreSQL {major_version} found: install it, or run `script/versions` and set \
+         DIESEL_ADVISORY_VERSIONS to the folder that it prints"
+    )]
+    NoSuchVersion {
+        /// Its major version.
+        major_version: u32,
+    },
+
+    /// A pooler is not installed.
+    #[error("no {program} found: install it (`script/setup --full` does)")]
+    NoPooler {
+        /// Its program.
+        program: &'static str,
+    },
+
     /// The process is root's, PostgreSQL refuses to run as root, and there is nobody else.
     #[error(
         "PostgreSQL refuses to run as root, and /etc/passwd has neither `postgres` nor `nobody`"
@@ -36,6 +53,15 @@ pub enum Error {
         action: &'static str,
         /// What it said.
         source: io::Error,
+    },
+
+    /// A pooler did not start.
+    #[error("{program} did not start; its log ends with:\n{log}")]
+    Pooler {
+        /// Its program.
+        program: &'static str,
+        /// The last lines of its log.
+        log: String,
     },
 
     /// The server did not do as told.

@@ -1,4 +1,10 @@
-//! The client's half of PostgreSQL's protocol, as far as it takes to tell messages apart.
+//! The client's half of PostgreSQL's protocol, as far as it takes to tell messages apart, and whether
+//! there is a server.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 /// Splits what a client sends into messages, however it arrives.
 #[derive(Debug, Default)]
@@ -88,6 +94,30 @@ impl Kind {
         };
         Self::Sql(String::from_utf8_lossy(sql.unwrap_or_default()).into_owned())
     }
+}
+
+/// Whether somebody at this socket lets `postgres` in, and is ready for its first query.
+pub(crate) fn can_connect(socket: &Path) -> bool {
+    connect(socket).is_ok()
+}
+
+fn connect(socket: &Path) -> io::Result<()> {
+    const STARTUP: &[u8] = b"\0\0\0\x29\0\x03\0\0user\0postgres\0database\0postgres\0\0";
+    const TERMINATE: &[u8] = b"X\0\0\0\x04";
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(STARTUP)?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    while !answer.ends_with(READY) {
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
+    stream.write_all(TERMINATE)
 }
 
 #[cfg(test)]

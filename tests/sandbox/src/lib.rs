@@ -20,23 +20,34 @@
 //! # }
 //! ```
 //!
-//! Tests that can share a server use [`Sandbox::shared`]. Those that count or cut what goes over the
-//! wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
-//! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- psql`.
+//! Tests that can share a server use [`Sandbox::shared`]. Those that count, delay, swallow or cut what
+//! goes over the wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
+//! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- sh -c 'psql $DATABASE_URL'`.
 
+mod builder;
 mod doctest;
 mod error;
 mod folder;
 mod frontend;
+mod full_run;
+mod link;
+mod listener;
+mod poolers;
 mod programs;
 mod proxy;
+pub mod schema;
 mod server;
+mod signal;
 mod supervisor;
 mod url;
 
+pub use builder::Builder;
 pub use error::Error;
-pub use proxy::Proxy;
-pub use server::{Builder, Sandbox};
+pub use full_run::is_full_run;
+pub use poolers::{HaProxy, PgBouncer, Pgpool, Pooler};
+pub use proxy::{Direction, Proxy};
+pub use server::{FrozenBackend, Sandbox};
+pub use signal::signal;
 
 /// The database to work on: that of `DATABASE_URL`, if set and not empty, else [`Sandbox::shared`].
 ///

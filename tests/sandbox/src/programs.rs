@@ -9,6 +9,9 @@ use crate::Error;
 
 const BIN_VARIABLE: &str = "DIESEL_ADVISORY_PG_BIN";
 
+/// Names the folder that `script/versions` made.
+const VERSIONS_VARIABLE: &str = "DIESEL_ADVISORY_VERSIONS";
+
 /// Where servers get installed without being in `PATH`. A star stands for the version.
 const USUAL_FOLDERS: [&str; 6] = [
     "/usr/lib/postgresql/*/bin",
@@ -20,7 +23,7 @@ const USUAL_FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of one installed PostgreSQL.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Programs {
     pub(crate) folder: PathBuf,
     pub(crate) major_version: u32,
@@ -32,12 +35,18 @@ impl Programs {
             let folder = PathBuf::from(folder);
             return Self::in_folder(&folder).ok_or(Error::NotAServer { folder });
         }
-        folders_of_path()
+        installed().next().ok_or(Error::NotInstalled)
+    }
+
+    /// Those of a major version: what `script/versions` has fetched, or what is installed.
+    pub(crate) fn of_version(major_version: u32) -> Result<Self, Error> {
+        let fetched = fetched(&format!("postgres/{major_version}/bin"));
+        fetched
+            .and_then(|folder| Self::in_folder(&folder))
             .into_iter()
-            .chain(folder_of_pg_config())
-            .chain(USUAL_FOLDERS.iter().flat_map(|pattern| expand(pattern)))
-            .find_map(|folder| Self::in_folder(&folder))
-            .ok_or(Error::NotInstalled)
+            .chain(installed())
+            .find(|programs| programs.major_version == major_version)
+            .ok_or(Error::NoSuchVersion { major_version })
     }
 
     /// One of the programs alone proves nothing: client packages and strays have some of them.
@@ -63,7 +72,21 @@ impl Programs {
     }
 }
 
-fn folders_of_path() -> Vec<PathBuf> {
+/// Something in the folder that `script/versions` made.
+pub(crate) fn fetched(path: &str) -> Option<PathBuf> {
+    let folder = env::var_os(VERSIONS_VARIABLE).filter(|folder| !folder.is_empty())?;
+    Some(Path::new(&folder).join(path))
+}
+
+fn installed() -> impl Iterator<Item = Programs> {
+    folders_of_path()
+        .into_iter()
+        .chain(folder_of_pg_config())
+        .chain(USUAL_FOLDERS.iter().flat_map(|pattern| expand(pattern)))
+        .filter_map(|folder| Programs::in_folder(&folder))
+}
+
+pub(crate) fn folders_of_path() -> Vec<PathBuf> {
     env::var_os("PATH").map_or_else(Vec::new, |path| {
         env::split_paths(&path)
             .filter(|folder| folder.is_absolute())
@@ -75,7 +98,7 @@ fn folder_of_pg_config() -> Option<PathBuf> {
     Some(PathBuf::from(output("pg_config", "--bindir")?.trim_end()))
 }
 
-fn output(program: impl AsRef<OsStr>, argument: &str) -> Option<String> {
+pub(crate) fn output(program: impl AsRef<OsStr>, argument: &str) -> Option<String> {
     let output = Command::new(program)
         .arg(argument)
         .stdin(Stdio::null())
@@ -111,7 +134,7 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn numbers(text: &str) -> impl Iterator<Item = u32> {
+pub(crate) fn numbers(text: &str) -> impl Iterator<Item = u32> {
     text.split(|character: char| !character.is_ascii_digit())
         .filter_map(|digits| digits.parse().ok())
 }

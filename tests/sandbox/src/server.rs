@@ -1,13 +1,13 @@
-use std::fmt::Write;
-use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::folder::Folder;
+use crate::listener::Listener;
 use crate::programs::Programs;
 use crate::supervisor::Supervisor;
-use crate::url::{PORT, socket_url};
-use crate::{Error, Proxy};
+use crate::url::{PORT, conninfo, socket_name, socket_url};
+use crate::{Builder, Error, Proxy};
 
 /// A PostgreSQL server of one's own, which is gone when this is dropped.
 ///
@@ -17,11 +17,21 @@ pub struct Sandbox {
     supervisor: Mutex<Supervisor>,
     folder: Folder,
     url: String,
-    version: u32,
+    programs: Programs,
     proxies: AtomicUsize,
 }
 
 impl Sandbox {
+    pub(crate) fn new(supervisor: Supervisor, folder: Folder, programs: Programs) -> Self {
+        Self {
+            supervisor: Mutex::new(supervisor),
+            url: socket_url(&folder.path, PORT, "postgres", "postgres"),
+            folder,
+            programs,
+            proxies: AtomicUsize::new(0),
+        }
+    }
+
     /// Starts a server.
     ///
     /// # Errors
@@ -66,12 +76,56 @@ impl Sandbox {
     /// Where to connect as another user or to another database.
     #[must_use]
     pub fn url_as(&self, user: &str, database: &str) -> String {
-        socket_url(&self.folder.path, user, database)
+        socket_url(&self.folder.path, PORT, user, database)
     }
 
     /// The server's major version.
     pub fn version(&self) -> u32 {
-        self.version
+        self.programs.major_version
+    }
+
+    /// Describes a hot standby of this server, of the same version and with the settings that this
+    /// one was started with, unless it gets others. It begins with all that was committed here, and
+    /// follows until it is promoted.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), diesel_advisory_sandbox::Error> {
+    /// use diesel_advisory_sandbox::Sandbox;
+    ///
+    /// let primary = Sandbox::start()?;
+    /// let standby = primary
+    ///     .standby()
+    ///     .setting("recovery_min_apply_delay", "30ms")
+    ///     .start()?;
+    /// standby.promote()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn standby(&self) -> Builder {
+        let primary = conninfo(&self.folder.path.to_string_lossy(), PORT);
+        Builder::standby(self.programs.clone(), primary)
+    }
+
+    /// Makes a standby a primary of its own. Returns when it accepts writes.
+    ///
+    /// # Errors
+    ///
+    /// If it is no standby, or does not become a primary.
+    pub fn promote(&self) -> Result<(), Error> {
+        self.order("promote")
+    }
+
+    /// Moves the data to a newer major version with `pg_upgrade`, and starts that. Clients are
+    /// disconnected.
+    ///
+    /// # Errors
+    ///
+    /// If that version is not there (see [`Builder::version`]), or it fails.
+    pub fn upgrade(&mut self, major_version: u32) -> Result<(), Error> {
+        let programs = Programs::of_version(major_version)?;
+        self.order(&format!("upgrade {}", programs.folder.display()))?;
+        self.programs = programs;
+        self.start_again()
     }
 
     /// Ends the backend with this process id, as `pg_terminate_backend` does, and waits until it
@@ -82,6 +136,27 @@ impl Sandbox {
     /// If this server has no such backend.
     pub fn kill_backend(&self, pid: i32) -> Result<(), Error> {
         self.order(&format!("kill_backend {pid}"))
+    }
+
+    /// Kills the backend with this process id, as the system does when it is out of memory, and
+    /// waits until it is gone. The server then disconnects all others, and recovers.
+    ///
+    /// # Errors
+    ///
+    /// If this server has no such backend.
+    pub fn crash_backend(&self, pid: i32) -> Result<(), Error> {
+        self.order(&format!("crash_backend {pid}"))
+    }
+
+    /// Stops the backend with this process id in the middle of whatever it does, as `SIGSTOP` does,
+    /// until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If this server has no such backend.
+    pub fn freeze_backend(&self, pid: i32) -> Result<FrozenBackend<'_>, Error> {
+        self.order(&format!("freeze_backend {pid}"))?;
+        Ok(FrozenBackend { sandbox: self, pid })
     }
 
     /// Takes the server away as a power cut would: every process of it is killed, clients get no
@@ -104,7 +179,18 @@ impl Sandbox {
         self.order("stop")
     }
 
-    /// Starts the server, with the data it had, after [`Self::stop`] or [`Self::crash`]. Nothing
+    /// Stops the server at once, as `pg_ctl stop -m immediate` does: the next start has to recover.
+    /// Nothing happens if it does not run.
+    ///
+    /// # Errors
+    ///
+    /// If it does not stop.
+    pub fn stop_immediately(&self) -> Result<(), Error> {
+        self.order("stop immediate")
+    }
+
+    /// Starts the server, with the data it had, after [`Self::stop`], [`Self::stop_immediately`] or
+    /// [`Self::crash`]. Nothing
     /// happens if it runs.
     ///
     /// # Errors
@@ -134,8 +220,30 @@ impl Sandbox {
         let number = self.proxies.fetch_add(1, Ordering::Relaxed);
         self.folder
             .create_subfolder(&format!("proxy-{number}"))
-            .and_then(|folder| Proxy::listen(folder, &self.folder.path))
+            .and_then(Listener::unix)
+            .and_then(|listener| Proxy::start(listener, self.socket()))
             .unwrap_or_else(|error| panic!("cannot put a proxy in front of PostgreSQL: {error}"))
+    }
+
+    /// Puts a proxy in front of the server that listens on a TCP port of this machine.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such port.
+    #[must_use]
+    pub fn tcp_proxy(&self) -> Proxy {
+        Listener::tcp()
+            .and_then(|listener| Proxy::start(listener, self.socket()))
+            .unwrap_or_else(|error| panic!("cannot put a proxy in front of PostgreSQL: {error}"))
+    }
+
+    /// The folder of its socket.
+    pub(crate) fn socket_folder(&self) -> &Path {
+        &self.folder.path
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path.join(socket_name(PORT))
     }
 
     fn order(&self, order: &str) -> Result<(), Error> {
@@ -147,7 +255,11 @@ impl Sandbox {
     }
 }
 
-fn carry_out(supervisor: &mut Supervisor, order: &str, folder: &Folder) -> Result<(), Error> {
+pub(crate) fn carry_out(
+    supervisor: &mut Supervisor,
+    order: &str,
+    folder: &Folder,
+) -> Result<(), Error> {
     // A supervisor that is gone was killed by someone; the log is still the best there is to tell.
     match supervisor.order(order) {
         Ok(true) => Ok(()),
@@ -158,76 +270,17 @@ fn carry_out(supervisor: &mut Supervisor, order: &str, folder: &Folder) -> Resul
     }
 }
 
-/// Settings for a [`Sandbox`] to start with.
-#[derive(Debug, Default)]
-#[must_use = "does nothing until it is started"]
-pub struct Builder {
-    settings: Vec<(String, String)>,
+/// A backend that does nothing until this is dropped. See [`Sandbox::freeze_backend`].
+#[derive(Debug)]
+#[must_use = "the backend goes on when this is dropped"]
+pub struct FrozenBackend<'a> {
+    sandbox: &'a Sandbox,
+    pid: i32,
 }
 
-impl Builder {
-    /// Sets what a line of `postgresql.conf` would set. The last of several lines wins.
-    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.push((name.into(), value.into()));
-        self
-    }
-
-    /// Starts the server.
-    ///
-    /// # Errors
-    ///
-    /// If no PostgreSQL is installed, or it cannot be started with these settings.
-    pub fn start(self) -> Result<Sandbox, Error> {
-        let programs = Programs::find()?;
-        let folder = Folder::create()?;
-        let spawned = folder
-            .write("settings", &self.render(&folder))
-            .and_then(|()| Supervisor::spawn(&programs.folder, &folder));
-        let mut supervisor = spawned.map_err(|source| {
-            // Nobody else is there to do it.
-            let _ = fs::remove_dir_all(&folder.path);
-            Error::System {
-                action: "run PostgreSQL",
-                source,
-            }
-        })?;
-        for order in ["create", "start"] {
-            carry_out(&mut supervisor, order, &folder)?;
-        }
-        Ok(Sandbox {
-            supervisor: Mutex::new(supervisor),
-            url: socket_url(&folder.path, "postgres", "postgres"),
-            folder,
-            version: programs.major_version,
-            proxies: AtomicUsize::new(0),
-        })
-    }
-
-    fn render(&self, folder: &Folder) -> String {
-        let socket_folder = folder.path.to_string_lossy();
-        let port = PORT.to_string();
-        let ours = [
-            ("listen_addresses", ""),
-            ("unix_socket_directories", &*socket_folder),
-            ("port", &*port),
-            ("max_connections", "200"),
-            // A crash of the machine is nothing that has to be survived.
-            ("fsync", "off"),
-            // Commits stay synchronous: that costs little then, and a crash loses none of them.
-            ("full_page_writes", "off"),
-            // In the data folder, so that not even a killed server leaves any behind.
-            ("dynamic_shared_memory_type", "mmap"),
-        ];
-        let theirs = self
-            .settings
-            .iter()
-            .map(|(name, value)| (&**name, &**value));
-        ours.into_iter()
-            .chain(theirs)
-            .fold(String::new(), |mut file, (name, value)| {
-                let value = value.replace('\\', r"\\").replace('\'', "''");
-                let _ = writeln!(file, "{name} = '{value}'");
-                file
-            })
+impl Drop for FrozenBackend<'_> {
+    fn drop(&mut self) {
+        // It can have been killed meanwhile.
+        let _ = self.sandbox.order(&format!("thaw_backend {}", self.pid));
     }
 }

@@ -1,4 +1,5 @@
 use std::env;
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::folder::Folder;
 
-/// The shell that runs the server, and removes it when our end of its pipe closes.
+/// The shell that runs a program, and removes it when our end of its pipe closes.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     shell: Child,
@@ -16,14 +17,21 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn spawn(programs: &Path, folder: &Folder) -> io::Result<Self> {
+    pub(crate) fn of_server(programs: &Path, folder: &Folder) -> io::Result<Self> {
+        let script = include_str!("supervisor.sh");
+        Self::spawn(script, folder, &[programs.as_os_str()])
+    }
+
+    /// The script gets the folder, and then the other arguments.
+    pub(crate) fn spawn(script: &str, folder: &Folder, arguments: &[&OsStr]) -> io::Result<Self> {
         const SCRIPT: &str = "supervisor.sh";
 
-        folder.write(SCRIPT, include_str!("supervisor.sh"))?;
+        folder.write(SCRIPT, script)?;
         let mut command = Command::new("/bin/sh");
         command
             .arg(folder.path.join(SCRIPT))
-            .args([programs, &folder.path])
+            .arg(&folder.path)
+            .args(arguments)
             // The server's user need not be able to read the present one.
             .current_dir("/")
             // It has to outlive an interrupt from the keyboard, which goes to our whole group.

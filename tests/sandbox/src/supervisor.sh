@@ -1,11 +1,11 @@
-# Runs the server whose folder is "$2" with the programs in "$1", for the process at the other end
+# Runs the server whose folder is "$1" with the programs in "$2", for the process at the other end
 # of standard input.
 #
 # However that process ends, its end of the pipe closes, and then server and folder go. Its orders
 # come over the same pipe, so that none of them can still be under way at that moment.
 
-bin=$1
-dir=$2
+dir=$1
+bin=$2
 data=$dir/data
 log=$dir/log
 
@@ -62,8 +62,37 @@ make_cluster() {
 
 create() {
     # Systems without C.UTF-8 exist.
-    { make_cluster --locale=C.UTF-8 || make_cluster --no-locale; } &&
-        cat "$dir/settings" >>"$data/postgresql.conf"
+    { make_cluster --locale=C.UTF-8 || make_cluster --no-locale; } && configure
+}
+
+configure() {
+    cat "$dir/settings" >>"$data/postgresql.conf"
+}
+
+# A standby of the server that "$1" connects to. The slot keeps for it what it has yet to read,
+# however long it is away.
+follow() {
+    name=$(basename "$dir" | tr - _)
+    "$bin/pg_basebackup" -D "$data" -d "$1 user=postgres application_name=$name" \
+        -R -X stream -C -S "$name" -c fast --no-sync </dev/null >>"$log" 2>&1 && configure
+}
+
+promote() {
+    "$bin/pg_ctl" promote -s -w -t 60 -D "$data" </dev/null >>"$log" 2>&1
+}
+
+# Gives the data to the server whose programs are in "$1".
+upgrade() {
+    stop && mv "$data" "$dir/before" && before=$bin && bin=$1 || return
+    same=
+    # The newer server's default is not the older one's, and both have to be the same.
+    if "$bin/initdb" --help | grep -q no-data-checksums &&
+        "$before/pg_controldata" "$dir/before" | grep -q 'checksum version: *0$'; then
+        same=--no-data-checksums
+    fi
+    { make_cluster --locale=C.UTF-8 $same || make_cluster --no-locale $same; } && configure &&
+        (cd "$dir" && "$bin/pg_upgrade" -U postgres -s "$dir" -b "$before" -B "$bin" \
+            -d "$dir/before" -D "$data" </dev/null >>"$log" 2>&1) && rm -rf "$dir/before"
 }
 
 start() {
@@ -73,7 +102,7 @@ start() {
 
 stop() {
     [ -z "$(postmaster)" ] ||
-        "$bin/pg_ctl" stop -s -w -t 60 -m fast -D "$data" </dev/null >>"$log" 2>&1
+        "$bin/pg_ctl" stop -s -w -t 60 -m "${1:-fast}" -D "$data" </dev/null >>"$log" 2>&1
 }
 
 kill_all() {
@@ -92,8 +121,27 @@ crash() {
 }
 
 kill_backend() {
-    [ "$1" != "$(postmaster)" ] && is_server_process "$1" &&
-        kill -TERM "$1" && wait_while is_server_process "$1"
+    end_backend TERM "$1"
+}
+
+crash_backend() {
+    end_backend KILL "$1"
+}
+
+end_backend() {
+    signal_backend "$1" "$2" && wait_while is_server_process "$2"
+}
+
+freeze_backend() {
+    signal_backend STOP "$1"
+}
+
+thaw_backend() {
+    signal_backend CONT "$1"
+}
+
+signal_backend() {
+    [ "$2" != "$(postmaster)" ] && is_server_process "$2" && kill "-$1" "$2"
 }
 
 finish() {
@@ -110,8 +158,9 @@ trap : PIPE
 
 while read -r order argument; do
     case $order in
-        create | start | stop | crash) "$order" ;;
-        kill_backend) kill_backend "$argument" ;;
+        create | start | crash | promote) "$order" ;;
+        follow | stop | upgrade) "$order" "$argument" ;;
+        kill_backend | crash_backend | freeze_backend | thaw_backend) "$order" "$argument" ;;
         *) false ;;
     esac && echo done || echo failed
 done

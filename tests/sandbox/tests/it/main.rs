@@ -1,7 +1,12 @@
 //! The sandbox against a real server, seen through a real client.
 
+mod backends;
+mod faults;
+mod poolers;
 mod proxy;
 mod server;
+mod standby;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::thread;
