@@ -149,9 +149,10 @@ fn every_character_counts() {
     ];
     let mut conn = connect();
     let pid = pid(&mut conn);
-    let all = names
-        .iter()
-        .fold(conn.advisory(&name), |set, name| set.and(name));
+    let mut all = conn.advisory(&name);
+    for name in &names {
+        all = all.and(name);
+    }
     let result = all.run(|_| Ok::<_, Error>(locks_of(pid)));
     assert_eq!(usize::try_from(result.unwrap()), Ok(names.len() + 1));
 }

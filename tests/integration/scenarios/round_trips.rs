@@ -8,7 +8,7 @@ use diesel_advisory_sandbox::{Proxy, Sandbox};
 use super::side::*;
 use crate::support::{PATIENCE, Wait, unique};
 
-const WAITS: [Wait; 5] = [
+pub(crate) const WAITS: [Wait; 5] = [
     Wait::Inherit,
     Wait::AtMost(PATIENCE),
     Wait::AtMost(Duration::from_millis(500)),

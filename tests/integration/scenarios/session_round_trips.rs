@@ -4,17 +4,9 @@ use std::time::Duration;
 
 use diesel_advisory::{Error, LockId};
 
-use super::round_trips::{count, counted};
+use super::round_trips::{WAITS, count, counted};
 use super::side::*;
-use crate::support::{Holder, PATIENCE, Wait, unique};
-
-const WAITS: [Wait; 5] = [
-    Wait::Inherit,
-    Wait::AtMost(PATIENCE),
-    Wait::AtMost(Duration::from_millis(500)),
-    Wait::Forever,
-    Wait::No,
-];
+use crate::support::{Holder, Wait, unique};
 
 #[scenario]
 async fn one_to_acquire_and_one_to_release() {
