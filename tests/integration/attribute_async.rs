@@ -57,7 +57,7 @@ async fn named(first: u32, db: &mut AsyncPgConnection, last: u32) -> QueryResult
 }
 
 #[tokio::test]
-async fn the_lock_is_the_one_described() {
+async fn an_async_function_has_the_lock_of_its_keys() {
     let conn = &mut connect().await;
     assert_eq!(by_default(conn).await, Ok(1));
     assert_eq!(formatted(conn, 7).await, Ok(1));
@@ -89,7 +89,7 @@ async fn not_deferrable(conn: &mut AsyncPgConnection, sql: &str) -> QueryResult<
 }
 
 #[tokio::test]
-async fn the_transaction_has_the_modes_of_the_keys() {
+async fn an_async_function_has_the_modes_of_its_keys() {
     /// A digit for each of the modes.
     const MODES: &str = "SELECT 100 * array_position( \
         '{read committed, repeatable read, serializable}', current_setting('transaction_isolation')) \
@@ -127,7 +127,7 @@ async fn skipped_session(conn: &mut AsyncPgConnection) -> Result<Vec<u32>, Error
 }
 
 #[tokio::test]
-async fn unavailable_is_an_error_or_skipped() {
+async fn an_async_function_is_skipped_or_fails_without_its_lock() {
     let conn = &mut connect().await;
     let holder = Holder::of(HELD);
     assert_eq!(
@@ -159,7 +159,7 @@ async fn write(conn: &mut AsyncPgConnection, table: &str, value: i32) -> QueryRe
 }
 
 #[tokio::test]
-async fn lock_and_work_share_one_fate() {
+async fn an_async_function_that_fails_is_rolled_back_and_frees_its_lock() {
     let conn = &mut connect().await;
     let table = table(conn).await;
     assert_eq!(write(conn, &table, 1).await, Ok(()));

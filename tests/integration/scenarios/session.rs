@@ -89,7 +89,7 @@ async fn a_lock_that_was_lost_is_told_at_the_release() {
             let mut held = session.acquire().await.unwrap();
             execute(&mut held, "SELECT pg_advisory_unlock_all()").await;
             assert!(!held.is_held().await.unwrap());
-            assert_not_held(held.release().await);
+            assert_not_held(&held.release().await);
         }
 
         let lose = async |conn: &mut Conn| {
@@ -97,9 +97,9 @@ async fn a_lock_that_was_lost_is_told_at_the_release() {
             Ok::<_, Error>(())
         };
         let session = wait.on(conn.advisory_session(&lock));
-        assert_not_held(session.run(lose).await);
+        assert_not_held(&session.run(lose).await);
         let session = wait.on(conn.advisory_session(&lock));
-        assert_not_held(session.try_run(lose).await);
+        assert_not_held(&session.try_run(lose).await);
         // Nothing is wrong with the connection.
         assert!(!AnsiTransactionManager::is_broken_transaction_manager(
             &mut conn
@@ -109,7 +109,7 @@ async fn a_lock_that_was_lost_is_told_at_the_release() {
 }
 
 #[track_caller]
-fn assert_not_held<T: Debug>(result: Result<T, Error>) {
+fn assert_not_held<T: Debug>(result: &Result<T, Error>) {
     assert!(matches!(result, Err(Error::NotHeld)), "{result:?}");
 }
 
@@ -123,21 +123,22 @@ async fn inside_a_transaction_session_locks_are_refused() {
         insert(conn, &table, 1).await?;
         for wait in Wait::ALL {
             let session = wait.on(conn.advisory_session(&lock));
-            assert_refused(session.acquire().await.map(drop));
+            assert_refused(&session.acquire().await.map(drop));
             let session = wait.on(conn.advisory_session(&lock));
-            assert_refused(session.try_acquire().await.map(drop));
+            assert_refused(&session.try_acquire().await.map(drop));
             let session = wait.on(conn.advisory_session(&lock));
-            assert_refused(session.run(called).await);
+            assert_refused(&session.run(called).await);
             let session = wait.on(conn.advisory_session(&lock));
-            assert_refused(session.try_run(called).await);
+            assert_refused(&session.try_run(called).await);
         }
         // A savepoint is as much of a transaction.
-        let nested = conn.transaction(async |conn| {
+        let savepoint = conn.transaction(async |conn| {
             let acquired = conn.advisory_session(&lock).acquire().await;
-            assert_refused(acquired.map(drop));
+            assert_refused(&acquired.map(drop));
             insert(conn, &table, 2).await
         });
-        nested.await
+        savepoint.await?;
+        Ok::<_, Failure>(())
     });
     transaction.await.unwrap();
     assert_eq!(committed(&table), [1, 2]);
@@ -146,7 +147,7 @@ async fn inside_a_transaction_session_locks_are_refused() {
 }
 
 #[track_caller]
-fn assert_refused<T: Debug>(result: Result<T, Error>) {
+fn assert_refused<T: Debug>(result: &Result<T, Error>) {
     assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
 }
 
@@ -162,7 +163,7 @@ async fn a_transaction_left_open_is_rolled_back() {
             insert(&mut held, &table, 1).await.unwrap();
         }
         assert!(held.is_held().await.unwrap());
-        assert_left_open(held.release().await);
+        assert_left_open(&held.release().await);
         assert_free(lock.clone());
         assert_clean(&mut conn).await;
 
@@ -173,7 +174,7 @@ async fn a_transaction_left_open_is_rolled_back() {
             insert(conn, &table, 1).await?;
             Ok(())
         });
-        assert_left_open(run.await);
+        assert_left_open(&run.await);
         assert_free(lock);
         assert_clean(&mut conn).await;
 
@@ -193,14 +194,17 @@ async fn a_failed_transaction_left_open_is_rolled_back() {
         insert(conn, "no_such_table", 1).await.unwrap_err();
         Ok(())
     });
-    assert_left_open(run.await);
+    assert_left_open(&run.await);
     assert_clean(&mut conn).await;
     assert_free(lock);
 }
 
 #[track_caller]
-fn assert_left_open<T: Debug>(result: Result<T, Error>) {
-    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
+fn assert_left_open<T: Debug>(result: &Result<T, Error>) {
+    assert!(
+        matches!(result, Err(Error::TransactionLeftOpen)),
+        "{result:?}"
+    );
 }
 
 #[scenario]

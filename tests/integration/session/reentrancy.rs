@@ -1,5 +1,8 @@
 //! A session that takes what it has already: counted as PostgreSQL counts.
 
+use std::time::Duration;
+
+use diesel::PgConnection;
 use diesel_advisory::{AdvisoryConnection, Error};
 
 use crate::support::*;
@@ -69,50 +72,49 @@ fn a_guard_is_not_held_in_the_mode_of_another() {
     assert_free(name);
 }
 
-/// The failed attempt for a set must not take a part of it away that was held before.
-#[test]
-fn what_was_held_before_outlives_a_set_in_vain() {
+/// Holds a lock, has something fail that asks for it once more together with one that another session
+/// holds, and asserts that it is held as before.
+#[track_caller]
+fn assert_outlives(fail: impl Fn(&mut PgConnection, &str, &str)) {
     let (mut conn, name, other) = (connect(), unique("reentrancy.a"), unique("reentrancy.b"));
     let _holder = Holder::of(other.clone());
     let mut held = conn.advisory_session(&name).acquire().unwrap();
-    for wait in [Wait::No, Wait::AtMost(std::time::Duration::from_millis(5))] {
-        let set = wait.on(held.advisory_session(&name).and(&other));
-        unavailable(set.acquire().unwrap_err());
-        assert!(held.is_held().unwrap(), "{wait:?}");
-        assert_taken(name.clone());
-    }
+    fail(&mut held, &name, &other);
+    assert!(held.is_held().unwrap());
+    assert_taken(name.clone());
     held.release().unwrap();
     assert_free(name);
+}
+
+/// The failed attempt for a set must not take a part of it away that was held before.
+#[test]
+fn what_was_held_before_outlives_a_set_in_vain() {
+    for wait in [Wait::No, Wait::AtMost(Duration::from_millis(5))] {
+        assert_outlives(|conn, name, other| {
+            let set = wait.on(conn.advisory_session(name).and(other));
+            unavailable(set.acquire().map(drop).unwrap_err());
+        });
+    }
 }
 
 /// The same, if the server ended the wait in another way than by its timeout.
 #[test]
 fn what_was_held_before_outlives_a_set_that_failed() {
-    let (mut conn, name, other) = (connect(), unique("reentrancy.a"), unique("reentrancy.b"));
-    let _holder = Holder::of(other.clone());
-    let mut held = conn.advisory_session(&name).acquire().unwrap();
-    execute(&mut held, "SET statement_timeout = '200ms'");
-    let set = held.advisory_session(&name).and(&other);
-    assert!(matches!(set.acquire(), Err(Error::Database(_))));
-    execute(&mut held, "SET statement_timeout = 0");
-    assert!(held.is_held().unwrap());
-    assert_taken(name.clone());
-    held.release().unwrap();
-    assert_free(name);
+    assert_outlives(|conn, name, other| {
+        execute(conn, "SET statement_timeout = '200ms'");
+        let set = conn.advisory_session(name).and(other);
+        assert!(matches!(set.acquire().map(drop), Err(Error::Database(_))));
+        execute(conn, "SET statement_timeout = 0");
+    });
 }
 
 /// An isolated transaction has the locks as those of the session for a moment.
 #[test]
 fn what_was_held_before_outlives_an_isolated_run_that_failed() {
-    let (mut conn, name, other) = (connect(), unique("reentrancy.a"), unique("reentrancy.b"));
-    let _holder = Holder::of(other.clone());
-    let mut held = conn.advisory_session(&name).acquire().unwrap();
-    execute(&mut held, "SET statement_timeout = '200ms'");
-    let set = held.advisory(&name).and(&other).serializable();
-    assert!(matches!(set.run(|_| Ok(())), Err(Error::Database(_))));
-    execute(&mut held, "SET statement_timeout = 0");
-    assert!(held.is_held().unwrap());
-    assert_taken(name.clone());
-    held.release().unwrap();
-    assert_free(name);
+    assert_outlives(|conn, name, other| {
+        execute(conn, "SET statement_timeout = '200ms'");
+        let set = conn.advisory(name).and(other).serializable();
+        assert!(matches!(set.run(|_| Ok(())), Err(Error::Database(_))));
+        execute(conn, "SET statement_timeout = 0");
+    });
 }

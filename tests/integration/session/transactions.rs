@@ -5,8 +5,11 @@ use diesel_advisory::{AdvisoryConnection, Error};
 use crate::support::*;
 
 #[track_caller]
-fn assert_left_open(result: Result<(), Error>) {
-    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
+fn assert_left_open(result: &Result<(), Error>) {
+    assert!(
+        matches!(result, Err(Error::TransactionLeftOpen)),
+        "{result:?}"
+    );
 }
 
 #[test]
@@ -34,7 +37,7 @@ fn a_transaction_begun_behind_diesels_back_is_rolled_back() {
         insert(conn, &rows, 1)?;
         Ok(())
     });
-    assert_left_open(result);
+    assert_left_open(&result);
     assert_clean(&mut conn);
     assert_free(name.clone());
     assert_eq!(committed(&rows), [] as [i32; 0]);

@@ -7,30 +7,34 @@ use diesel_advisory::{AdvisoryConnection, Error};
 use diesel_advisory_sandbox::Sandbox;
 
 use crate::support::{
-    Holder, Wait, assert_clean, assert_free, committed, connect_to, execute, insert, pid,
-    pool_of_one, table, unique, values, wait_until, wait_until_queued,
+    Holder, PoolOfOne, Wait, assert_clean, assert_free, committed, connect_to, execute, insert,
+    pid, pool_of_one, table, unique, values, wait_until, wait_until_queued,
 };
 
+/// What the pool gives next is clean, and gets the lock.
+#[track_caller]
+fn assert_next_is_usable(pool: &PoolOfOne, lock: &str, table: &str) {
+    assert_free(lock.to_owned());
+    let mut conn = pool.get().unwrap();
+    assert_clean(&mut conn);
+    let run = conn.advisory(lock);
+    run.run(|conn| insert(conn, table, 100)).unwrap();
+    assert_eq!(committed(table), [100]);
+}
+
 #[test]
-fn while_waiting() {
-    for wait in [
-        Wait::Inherit,
-        Wait::Forever,
-        Wait::AtMost(crate::support::PATIENCE),
-    ] {
+fn lost_while_waiting() {
+    for wait in Wait::WAITING {
         for own in [true, false] {
             let lock = unique("lost.waiting");
             let pool = pool_of_one(Sandbox::shared().url());
             let mut conn = pool.get().unwrap();
             let (table, pid) = (table(&mut conn), pid(&mut conn));
             let holder = Holder::of(lock.clone());
-            let killing = {
-                let lock = lock.clone();
-                thread::spawn(move || {
-                    wait_until_queued(lock, 1);
-                    Sandbox::shared().kill_backend(pid).unwrap();
-                })
-            };
+            let holder = holder.when_queued(lock.clone(), move |holder| {
+                Sandbox::shared().kill_backend(pid).unwrap();
+                holder
+            });
             let result = if own {
                 wait.on(conn.advisory(&lock)).run(|_| Ok(()))
             } else {
@@ -43,22 +47,15 @@ fn while_waiting() {
                 matches!(result, Err(Error::Database(_))),
                 "{wait:?}: {result:?}"
             );
-            killing.join().unwrap();
-            drop((conn, holder));
-            assert_free(lock.clone());
-            let mut conn = pool.get().unwrap();
-            assert_clean(&mut conn);
-            conn.advisory(&lock)
-                .run(|conn| insert(conn, &table, 2))
-                .unwrap();
-            assert_eq!(committed(&table), [2]);
+            drop((conn, holder.join().unwrap()));
+            assert_next_is_usable(&pool, &lock, &table);
         }
     }
 }
 
 /// The client is gone before the server is done waiting for it.
 #[test]
-fn on_the_wire_while_waiting() {
+fn lost_on_the_wire_while_waiting() {
     let lock = unique("lost.wire");
     let proxy = Sandbox::shared().proxy();
     let pool = pool_of_one(proxy.url());
@@ -87,7 +84,7 @@ fn on_the_wire_while_waiting() {
 
 /// Whether the closure notices or not, and whatever it says then.
 #[test]
-fn while_holding() {
+fn lost_while_holding() {
     for nested in [false, true] {
         for notices in [false, true] {
             let lock = unique("lost.holding");
@@ -111,19 +108,14 @@ fn while_holding() {
             assert!(result.is_err(), "nested: {nested}, notices: {notices}");
             assert_eq!(committed(&table), []);
             drop(conn);
-            let mut conn = pool.get().unwrap();
-            assert_clean(&mut conn);
-            conn.advisory(&lock)
-                .run(|conn| insert(conn, &table, 3))
-                .unwrap();
-            assert_eq!(committed(&table), [3]);
+            assert_next_is_usable(&pool, &lock, &table);
         }
     }
 }
 
 /// A closure's own error comes first, and not that of the rollback that could not be sent.
 #[test]
-fn while_holding_does_not_hide_the_closures_error() {
+fn lost_while_holding_does_not_hide_the_closures_error() {
     let lock = unique("lost.error");
     let proxy = Sandbox::shared().proxy();
     let pool = pool_of_one(proxy.url());
@@ -140,7 +132,7 @@ fn while_holding_does_not_hide_the_closures_error() {
 }
 
 #[test]
-fn at_the_commit() {
+fn lost_at_the_commit() {
     for ending in ["pg_terminate_backend(pg_backend_pid())", "1 / 0"] {
         for deep in [false, true] {
             let lock = unique("lost.commit");
@@ -165,19 +157,13 @@ fn at_the_commit() {
             assert!(result.is_err(), "{ending}");
             assert_eq!(committed(&table), []);
             drop(conn);
-            assert_free(lock.clone());
-            let mut conn = pool.get().unwrap();
-            assert_clean(&mut conn);
-            conn.advisory(&lock)
-                .run(|conn| insert(conn, &table, 2))
-                .unwrap();
-            assert_eq!(committed(&table), [2]);
+            assert_next_is_usable(&pool, &lock, &table);
         }
     }
 }
 
 #[test]
-fn with_the_whole_server() {
+fn lost_with_the_whole_server() {
     let sandbox = Sandbox::start().unwrap();
     let lock = unique("lost.server");
     let pool = pool_of_one(sandbox.url());
