@@ -26,7 +26,7 @@ fn diesel_cli_finds_the_migrations() {
     assert!(root.join("diesel.toml").exists());
     let found = || FileBasedMigrations::find_migrations_directory_in_path(root).unwrap();
     let mut conn = connect_to(&database());
-    assert_eq!(conn.run_pending_migrations(found()).unwrap().len(), 1);
+    assert_eq!(conn.run_pending_migrations(found()).unwrap().len(), 2);
     assert!(!conn.has_pending_migration(MIGRATIONS).unwrap());
     conn.revert_all_migrations(found()).unwrap();
     assert_eq!(schemas(&mut conn), "public.__diesel_schema_migrations");

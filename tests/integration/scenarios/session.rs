@@ -201,7 +201,10 @@ async fn a_failed_transaction_left_open_is_rolled_back() {
 
 #[track_caller]
 fn assert_left_open<T: Debug>(result: &Result<T, Error>) {
-    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::TransactionLeftOpen)),
+        "{result:?}"
+    );
 }
 
 #[scenario]

@@ -6,7 +6,10 @@ use crate::support::*;
 
 #[track_caller]
 fn assert_left_open(result: &Result<(), Error>) {
-    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::TransactionLeftOpen)),
+        "{result:?}"
+    );
 }
 
 #[test]
