@@ -34,7 +34,7 @@ pub(crate) fn expand(args: &Args, mut function: Function) -> Result<TokenStream>
         body,
     } = function;
     let statements = quote!(#(#inner_attrs)* #statements);
-    // What rustc says of the whole body, it says of the user's.
+    // Errors about the body as a whole point at what the user wrote.
     let body = with_span(Group::new(body.delimiter(), statements), body.span());
     Ok(quote!(#(#attrs)* #vis #sig #body))
 }
@@ -130,7 +130,9 @@ mod tests {
         let args = syn::parse2(args).unwrap();
         let function = syn::parse2(function).unwrap();
         let expanded = super::expand(&args, function).unwrap();
-        assert_eq!(expanded.to_string(), expected.to_string());
+        // The spaces in `> >` only say whether it is one token or two.
+        let text = |tokens: &TokenStream| tokens.to_string().replace(' ', "");
+        assert_eq!(text(&expanded), text(expected));
     }
 
     #[test]
@@ -213,6 +215,70 @@ mod tests {
     }
 
     #[test]
+    fn an_async_block_is_the_work_of_a_function_that_returns_a_future() {
+        assert_expands(
+            quote!(("job", &self.name), skip, no_wait),
+            quote! {
+                fn run(&self, conn: &mut C, n: u8) -> BoxFuture<'_, Result<Option<u8>>> {
+                    let n = n + 1;
+                    async move { work(self, conn, n).await }.boxed()
+                }
+            },
+            &quote! {
+                fn run(&self, conn: &mut C, n: u8) -> BoxFuture<'_, Result<Option<u8>>> {
+                    let n = n + 1;
+                    async move {
+                        let id = ::diesel_advisory::IntoLockId::into_lock_id(("job", &self.name))
+                            .into_owned();
+                        let lock = {
+                            use ::diesel_advisory::AsyncAdvisoryConnection as _;
+                            conn.advisory(id).no_wait()
+                        };
+                        lock.try_run(
+                            async |conn| -> <BoxFuture<'_, Result<Option<u8>>>
+                                as ::core::future::Future>::Output { work(self, conn, n).await }
+                        )
+                        .await
+                        .map(|done| done.unwrap_or_default())
+                    }
+                    .boxed()
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn the_result_of_a_future_is_read_where_it_stands() {
+        let expansion = quote! {
+            {
+                (async {
+                    let lock = {
+                        use ::diesel_advisory::AsyncAdvisoryConnection as _;
+                        conn.advisory(LOCK)
+                    };
+                    lock.run(async |conn| -> QueryResult<_> { work(conn).await }).await
+                }) as _
+            }
+        };
+        for returns in [
+            quote!(impl Future<Output = QueryResult<impl Sized>> + Send),
+            quote!(Pin<Box<dyn ::core::future::Future<Output = QueryResult<impl Sized>> + 'a>>),
+            quote!(
+                std::pin::Pin<
+                    std::boxed::Box<impl Send + Future<Output = QueryResult<impl Sized>>>,
+                >
+            ),
+        ] {
+            let head = quote!(fn work<'a>(conn: &'a mut C) -> #returns);
+            assert_expands(
+                quote!(LOCK),
+                quote!(#head { (async { work(conn).await }) as _ }),
+                &quote!(#head #expansion),
+            );
+        }
+    }
+
+    #[test]
     fn an_id_that_borrows_is_made_before() {
         assert_expands(
             quote!(("tenant", &self.name)),
@@ -221,7 +287,8 @@ mod tests {
             ),
             &quote! {
                 fn work(self, conn: &mut C) -> Result<()> {
-                    let id = ::diesel_advisory::LockId::from(("tenant", &self.name)).into_owned();
+                    let id = ::diesel_advisory::IntoLockId::into_lock_id(("tenant", &self.name))
+                        .into_owned();
                     let lock = {
                         use ::diesel_advisory::AdvisoryConnection as _;
                         conn.advisory(id)

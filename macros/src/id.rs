@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, LitStr, Result};
 
 use crate::args;
@@ -35,9 +36,10 @@ impl Id {
             return Ok(Self::inline(name));
         }
         if mentions(id.to_token_stream(), &names) {
-            let site = Span::mixed_site();
+            // Where the type does not convert into an id, this is what rustc points at.
+            let site = id.span().resolved_at(Span::mixed_site());
             return Ok(Self::made_before(quote_spanned! {site=>
-                ::diesel_advisory::LockId::from(#id).into_owned()
+                ::diesel_advisory::IntoLockId::into_lock_id(#id).into_owned()
             }));
         }
         Ok(Self::inline(id))
@@ -47,7 +49,8 @@ impl Id {
         let at_literal = |mistake: String| Error::new(literal.span(), mistake);
         match template::parse(&literal.value()).map_err(at_literal)? {
             Template::Plain(name) if name.is_empty() => Err(at_literal(
-                "a lock needs a name: write one, or leave it out to get the function's path"
+                "the name of a lock must not be empty: write one, or leave it out to use the function's \
+                 path"
                     .to_owned(),
             )),
             Template::Plain(name) => Ok(Self::inline(LitStr::new(&name, literal.span()))),

@@ -30,6 +30,9 @@ impl<C> AsyncPgTransactions for C where
 {
 }
 
+/// Encloses a question inside a transaction, whose answer may be an error.
+const LOOK: &str = "diesel_advisory_look";
+
 /// An asynchronous connection as a [`Link`].
 #[derive(Debug)]
 pub(crate) struct Async<'c, C>(pub(crate) &'c mut C);
@@ -94,14 +97,26 @@ impl<C: AsyncPgTransactions> Link for Async<'_, C> {
     /// A query would have to be prepared, and a statement that is dropped in the middle of that stays on
     /// the server. So the answer comes as an error.
     async fn look(&mut self, look: Look) -> QueryResult<String> {
-        match self.batch(&look.statement()).await {
-            Ok(()) => Ok(look.usual().to_owned()),
-            Err(error) => match marked(&error) {
-                // Behind the answer comes the quotation mark of the server's language.
-                Some(answer) => Ok(answer.chars().take_while(char::is_ascii_digit).collect()),
-                None => Err(error),
-            },
+        let statement = look.statement();
+        let in_transaction = self.transaction_depth()?.is_some();
+        let asked = if in_transaction {
+            let enclosed = format!("SAVEPOINT {LOOK}; {statement}; RELEASE SAVEPOINT {LOOK}");
+            self.batch(&enclosed).await
+        } else {
+            self.batch(&statement).await
+        };
+        let Err(error) = asked else {
+            return Ok(look.usual().to_owned());
+        };
+        let Some(answer) = marked(&error) else {
+            return Err(error);
+        };
+        if in_transaction {
+            let undo = format!("ROLLBACK TO SAVEPOINT {LOOK}; RELEASE SAVEPOINT {LOOK}");
+            self.batch(&undo).await?;
         }
+        // Behind the answer comes the quotation mark of the server's language.
+        Ok(answer.chars().take_while(char::is_ascii_digit).collect())
     }
 
     async fn rows<T>(&mut self, sql: String) -> QueryResult<Vec<T>>

@@ -13,9 +13,9 @@ use crate::protocol::look::are_locked;
 
 /// Advisory locks for a blocking connection to PostgreSQL.
 ///
-/// Implemented for [`PgConnection`](diesel::PgConnection) and every other blocking PostgreSQL connection
-/// of Diesel's. Pooled connections reach it through `DerefMut`: call the methods on them directly, and
-/// pass `&mut *pooled` to a function that takes `&mut impl AdvisoryConnection`.
+/// Implemented for [`PgConnection`] and every other blocking PostgreSQL connection of Diesel's. Pooled
+/// connections reach it through `DerefMut`: call the methods on them directly, and pass `&mut *pooled` to a
+/// function that takes `&mut impl AdvisoryConnection`.
 ///
 /// # Which scope
 ///
@@ -30,6 +30,8 @@ use crate::protocol::look::are_locked;
 ///
 /// Locks nest. A session that holds a lock acquires it again at once, in any scope, and has to release it
 /// as often as it acquired it.
+///
+/// [`PgConnection`]: https://docs.rs/diesel/2.3/diesel/pg/struct.PgConnection.html
 pub trait AdvisoryConnection: PgTransactions {
     /// Builds a lock around a transaction of its own. The lock is released when the work commits or
     /// rolls back.

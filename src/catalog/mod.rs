@@ -1,7 +1,7 @@
-//! The lock catalog: names for the keys in `pg_locks`, for `psql` and dashboards.
+//! The lock catalog: an SQL view of all advisory locks by name, for `psql` and dashboards.
 //!
-//! PostgreSQL knows the keys of advisory locks, not their names. The catalog is a table of names and
-//! the views on it, all in the schema `diesel_advisory`; nothing else in this crate needs it.
+//! PostgreSQL stores the keys of advisory locks, not their names. The catalog adds a table of names, and
+//! views that use it, in the schema `diesel_advisory`. It is optional: nothing else in this crate needs it.
 //!
 //! ```text
 //! app=# SELECT lock, mode, status, pid, application, since, blocked_by FROM diesel_advisory.locks;
@@ -16,19 +16,36 @@
 //! | `locks` | every advisory lock of this database, held or waited for: by name, or by key if it has none |
 //! | `lock_names` | the known names and their keys |
 //! | `name_collisions` | names that share one key |
-//! | `lock_key(classid, objid, objsubid)` | the key as the advisory lock functions take it |
+//! | `lock_key(classid, objid, objsubid)` | the key, as the advisory lock functions take it |
 //!
-//! A program adds the names that it uses when it starts, with [`register`]. Names of many rows, such as
-//! `"invoice:42"`, are better left out.
+//! Call [`register`] with the names that your program uses when it starts. Leave out names of which there is
+//! one for each row, such as `"invoice:42"`.
+//!
+//! With the feature `async`, [`install_async`], [`uninstall_async`], [`register_async`] and [`names_async`]
+//! are the same for `diesel-async`.
+//!
+//! # Example
+//!
+//! ```
+//! # diesel_advisory_sandbox::doctest!(conn);
+//! use diesel_advisory::{Error, catalog};
+//!
+//! catalog::install(conn)?;
+//! for collision in catalog::register(conn, ["billing.close_month", "reports.nightly"])? {
+//!     eprintln!("{collision}");
+//! }
+//! # Ok::<_, Error>(())
+//! ```
 //!
 //! # Installing it
 //!
-//! [`install`] creates the catalog or brings it up to date, and [`uninstall`] removes it. They keep their
-//! own record of what has been done in the schema `diesel_advisory`: your migrations stay as they are.
+//! [`install`] creates the catalog or updates it, and [`uninstall`] removes it. They record what they have
+//! done in the schema `diesel_advisory`, so that your own migrations are not affected.
 //!
-//! With the feature `migrations`, `MIGRATIONS` has the same steps as a source for `diesel_migrations`. Run
-//! together with your own, they are recorded together with your own, and Diesel cannot revert what is not
-//! in the source it is given: merge both into one source, or copy the migrations' folders to yours.
+//! To have it among your migrations instead, use [`MIGRATIONS`](crate::MIGRATIONS) (feature `migrations`),
+//! which has the same steps as a source for `diesel_migrations`. Diesel records them in the same table as
+//! your own, and cannot revert a migration that is missing in the source it is given. So merge both into one
+//! source, or copy the folders of these migrations to yours.
 //!
 //! # Rights
 //!
@@ -40,7 +57,7 @@
 //! GRANT INSERT ON diesel_advisory.lock_names TO app;
 //! ```
 //!
-//! Of other roles' sessions the view shows to a role what `pg_stat_activity` shows to it: see
+//! The view hides details of other roles' sessions, as `pg_stat_activity` does: see
 //! [`inspect::Lock`](crate::inspect::Lock#what-an-ordinary-role-sees).
 
 mod names;

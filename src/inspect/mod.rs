@@ -1,7 +1,9 @@
-//! Who holds which lock, and who waits for whom.
+//! Lists advisory locks, the sessions that hold them, and the sessions that wait.
 //!
-//! [`locks`] is a query like any other: filter and order it by the columns of [`pg_locks`] and
+//! [`locks`] is a Diesel query: filter and order it by the columns of [`pg_locks`] and
 //! [`pg_stat_activity`], and load it into [`Lock`]s.
+//!
+//! # Example
 //!
 //! ```
 //! # diesel_advisory_sandbox::doctest!(conn);
@@ -27,15 +29,17 @@
 //! # Ok::<_, diesel_advisory::Error>(())
 //! ```
 //!
-//! - Only the locks of this database are shown. Those of other databases in the cluster have nothing to
-//!   do with them, even under the same key.
-//! - What is seen can be out of date when it arrives. It is for people and dashboards; to decide on it,
-//!   take the lock.
-//! - `pg_locks` is read under locks that every session needs, if only for a moment. Once in a few
-//!   seconds is fine; hundreds of times in one are not.
-//! - An ordinary role sees every lock, but not everything about the sessions of others: see [`Lock`].
-//! - `psql` and dashboards have the same, with names, in the view of the [`catalog`](crate::catalog).
-//! - PostgreSQL 14 is the oldest that tells since when a lock is waited for.
+//! # What it shows
+//!
+//! - Only locks of this database. The same key in another database is another lock.
+//! - A moment that may be over when the answer arrives. Use it for people and dashboards; to act on it, take
+//!   the lock with `no_wait()`.
+//! - Every lock, to every role; but not all details of other roles' sessions: see [`Lock`].
+//!
+//! Reading `pg_locks` briefly blocks every session that takes or releases a lock. Once every few seconds is
+//! fine; hundreds of times a second is not.
+//!
+//! The [catalog](crate::catalog) is the same as an SQL view, with names, for `psql` and dashboards.
 
 mod lock;
 mod names;
@@ -56,7 +60,7 @@ use crate::lock::into_id::IntoLockId;
 use crate::protocol::look::are_locked;
 use crate::sql::look::is_key_of;
 
-/// What [`locks`] returns.
+/// The return type of [`locks`].
 pub type Locks = Select<
     Filter<
         LeftJoinOn<pg_locks::table, pg_stat_activity::table, SqlLiteral<Bool>>,
@@ -65,17 +69,30 @@ pub type Locks = Select<
     AsSelect<Lock, Pg>,
 >;
 
-/// What [`is_lock`] returns.
+/// The return type of [`is_lock`].
 pub type IsLock = SqlLiteral<Bool>;
 
-/// What [`is_waiting`] returns.
+/// The return type of [`is_waiting`].
 pub type IsWaiting = SqlLiteral<Bool>;
 
-/// Every advisory lock in this database that is held or waited for, as a query.
+/// Builds the query for every advisory lock of this database, held or waited for.
 ///
-/// It joins [`pg_locks`] with [`pg_stat_activity`], and selects a [`Lock`].
+/// It joins [`pg_locks`] with [`pg_stat_activity`], and selects a [`Lock`]. Locks whose key has a form that
+/// no advisory lock function takes, as some extensions have, are left out.
 ///
-/// Locks of extensions, which use a form of key that no advisory lock function has, are left out.
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Lock, pg_stat_activity};
+///
+/// let mine: Vec<Lock> = inspect::locks()
+///     .filter(pg_stat_activity::application_name.eq("web-3"))
+///     .load(conn)?;
+/// # assert!(mine.is_empty());
+/// # Ok::<_, diesel::result::Error>(())
+/// ```
 #[must_use = "a query does nothing until it is loaded"]
 pub fn locks() -> Locks {
     // In a transaction, PostgreSQL goes on showing the activity that it has shown first. The subquery is
@@ -94,22 +111,50 @@ pub fn locks() -> Locks {
         .select(Lock::as_select())
 }
 
-/// The condition that it is this lock.
+/// Builds the condition that a row of [`locks`] is this lock.
+///
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Lock};
+/// use diesel_advisory::{AdvisoryConnection, Error};
+///
+/// let mut held = conn.advisory_session(("invoice", 42)).shared().acquire()?;
+/// let locks = inspect::locks().filter(inspect::is_lock(("invoice", 42)));
+/// let locks: Vec<Lock> = locks.load(&mut held)?;
+/// assert!(locks[0].shared && locks[0].granted);
+/// # held.release()?;
+/// # Ok::<_, Error>(())
+/// ```
 #[must_use = "a condition does nothing until it filters a query"]
 pub fn is_lock<'a>(id: impl IntoLockId<'a>) -> IsLock {
     sql(&is_key_of("pg_locks", &id.into_lock_id()))
 }
 
-/// The condition that the lock is waited for.
+/// Builds the condition that a row of [`locks`] is a session that waits.
+///
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Lock};
+///
+/// for lock in inspect::locks().filter(inspect::is_waiting()).load::<Lock>(conn)? {
+///     println!("{} waits for {:?}", lock.pid.unwrap_or_default(), lock.blocked_by);
+/// }
+/// # Ok::<_, diesel::result::Error>(())
+/// ```
 #[must_use = "a condition does nothing until it filters a query"]
 pub fn is_waiting() -> IsWaiting {
     sql("(NOT pg_locks.granted)")
 }
 
-/// Returns whether any session holds each of the locks, in the order of the ids, with one query.
+/// Returns for each of the locks whether any session holds it, in the order of the ids, with one query.
 ///
-/// Otherwise the same as
-/// [`is_advisory_locked`](crate::AdvisoryConnection::is_advisory_locked) for one.
+/// Otherwise the same as [`is_advisory_locked`](crate::AdvisoryConnection::is_advisory_locked).
 ///
 /// # Errors
 ///

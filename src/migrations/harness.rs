@@ -22,39 +22,41 @@ use crate::lock::wait::Wait;
 use crate::protocol::session;
 use crate::sql::release::HeldLocks;
 
-/// A [`MigrationHarness`](diesel_migrations::MigrationHarness) whose every run and revert is done
-/// under one advisory lock.
+/// A [`MigrationHarness`] that runs and reverts migrations under an advisory lock.
 ///
-/// See [the module](super) for what it does, and which lock it is. `C` is the connection: a
-/// [`PgConnection`](diesel::PgConnection), or an `AsyncConnectionWrapper` of `diesel-async`.
+/// See [the module](super) for what it does, and which lock it takes. `C` is the connection: a
+/// [`PgConnection`], or an `AsyncConnectionWrapper` of `diesel-async`.
 ///
-/// | | without the lock | under the lock |
+/// | method | takes no lock | otherwise, under the lock |
 /// |---|---|---|
-/// | `run_pending_migrations`, `run_next_migration` | if nothing is pending | read again, and run |
-/// | `revert_last_migration`, `revert_all_migrations` | if nothing has been applied | read again, and revert |
-/// | `run_migration`, `revert_migration` | if it has been applied, or not, already | the same once more; then run or revert |
-/// | `applied_migrations`, `pending_migrations`, `has_pending_migration` | always, and without writing | |
+/// | `run_pending_migrations`, `run_next_migration` | if none is pending | looks again, and runs what is pending |
+/// | `revert_last_migration`, `revert_all_migrations` | if none has been applied | looks again, and reverts |
+/// | `run_migration` | if it has been applied | looks again, and runs it |
+/// | `revert_migration` | if it has not been applied | looks again, and reverts it |
+/// | `applied_migrations`, `pending_migrations`, `has_pending_migration` | always, and they do not write | |
 ///
-/// So other than with Diesel's own harness, running a migration that has been applied is no error,
-/// and does nothing; neither is reverting one that has not been.
+/// Unlike with Diesel's own harness, running a migration that has been applied does nothing and returns `Ok`,
+/// and so does reverting one that has not.
 ///
 /// # Errors
 ///
-/// The migration's own error comes first. Errors of this crate are boxed, as all are here;
-/// [`Error::find_in`] gets them out again:
+/// If a migration fails, you get its error, even when the release fails too. Otherwise, boxed as all errors
+/// of migrations are, so that [`Error::find_in`] finds them:
 ///
-/// - [`Error::Unavailable`], if a [`timeout`](Self::timeout) was set, with whoever holds the lock;
-/// - [`Error::InTransaction`], inside an open transaction: others would be let in before it
-///   commits;
-/// - [`Error::SharedSession`], through a connection pooler in transaction mode;
-/// - [`Error::NotHeld`], if the lock got lost while the migrations ran, and another process may
-///   have run some as well;
-/// - [`Error::Database`].
+/// - [`Error::Unavailable`] if a [`timeout`](Self::timeout) is set and has passed. It says who holds the lock;
+/// - [`Error::InTransaction`] inside an open transaction: the lock would be released before it commits;
+/// - [`Error::SharedSession`] through a connection pooler in transaction mode;
+/// - [`Error::Standby`] if migrations are pending and the server is a standby;
+/// - [`Error::NotHeld`] if the lock was lost while the migrations ran. Another process may have run some of
+///   them in the meantime;
+/// - [`Error::Database`] if the lock, its release or a query failed.
 ///
 /// # Panics
 ///
 /// If a migration panics, the lock is released while the panic goes on.
-#[must_use = "nothing is migrated until it is told to"]
+///
+/// [`PgConnection`]: https://docs.rs/diesel/2.3/diesel/pg/struct.PgConnection.html
+#[must_use = "nothing is migrated until one of its methods is called"]
 pub struct LockedHarness<'h, C> {
     conn: &'h mut C,
     /// `None`: the one that is migrated.
@@ -65,15 +67,15 @@ pub struct LockedHarness<'h, C> {
     output: Option<Box<dyn Write + Send>>,
 }
 
-/// If it could borrow, so would the harness until it is dropped, and not only until it is used
-/// last.
+/// It owns what it captures. If it could borrow, the harness would be borrowed until it is dropped, instead
+/// of until its last use.
 type OnWait = Box<dyn FnMut(&Waiting) + Send>;
 
 impl<'h, C> LockedHarness<'h, C>
 where
     C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
-    /// Makes a harness for a connection.
+    /// Creates a harness that takes the lock on the connection that it migrates.
     ///
     /// # Example
     ///
@@ -98,10 +100,10 @@ where
         }
     }
 
-    /// Makes a harness for a connection, and lets another one hold the lock.
+    /// Creates a harness that takes the lock on another connection.
     ///
-    /// Use it to migrate through a connection pooler in transaction mode. The other connection has to be
-    /// a direct one, to the same database.
+    /// Use it to migrate through a connection pooler in transaction mode. The other connection has to be a
+    /// direct one, to the same database.
     ///
     /// # Example
     ///
@@ -122,9 +124,13 @@ where
         }
     }
 
-    /// Waits no longer than this for the lock; `None` waits without end.
+    /// Waits for the lock no longer than `timeout`. `None` waits forever, and zero does not wait.
     ///
-    /// Default: `None`. The session's `lock_timeout` does not matter. Zero does not wait at all.
+    /// The session's `lock_timeout` has no effect, because no statement waits.
+    ///
+    /// Default: `None`.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn, other);
@@ -151,16 +157,28 @@ where
         self
     }
 
-    /// Takes this lock.
+    /// Takes this lock instead.
     ///
-    /// Default: [the one of the schema](super#which-lock).
+    /// Default: [the lock of the schema](super#which-lock).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory::MIGRATIONS;
+    /// use diesel_advisory::migrations::LockedHarness;
+    /// use diesel_migrations::MigrationHarness;
+    ///
+    /// LockedHarness::new(conn).lock_id("deployment").run_pending_migrations(MIGRATIONS)?;
+    /// # conn.revert_all_migrations(MIGRATIONS)?;
+    /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn lock_id<'a>(mut self, id: impl IntoLockId<'a>) -> Self {
         self.lock_id = Some(id.into_lock_id().into_owned());
         self
     }
 
-    /// Writes a line for each migration that is run or reverted, as Diesel's
-    /// [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput) does.
+    /// Writes a line for each migration that is run or reverted, as Diesel's [`HarnessWithOutput`] does.
     ///
     /// Default: nothing is written.
     ///
@@ -183,12 +201,15 @@ where
         self
     }
 
-    /// Calls this while it waits for another process: at once, after a second, and in longer
-    /// intervals then, up to ten seconds.
+    /// Calls the closure while the harness waits for another process: at once, after a second, and then at
+    /// growing intervals of up to ten seconds.
     ///
-    /// Default: silence, but for an event of the level `INFO` if the feature `tracing` is on.
+    /// [`Waiting`] implements `Display`, and prints a line for the log. With the feature `tracing`, the same
+    /// line is also an event of level `INFO`, whether or not there is a closure.
     ///
-    /// [`Waiting`] prints the line for the log:
+    /// Default: no closure is called.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -207,11 +228,13 @@ where
         self
     }
 
-    /// Reverts the last migration and runs it again, under one lock.
+    /// Reverts the last migration and runs it again, without releasing the lock in between.
     ///
     /// # Errors
     ///
-    /// As `revert_last_migration`, then as `run_migration`.
+    /// Those of `revert_last_migration` and of `run_migration`.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -241,14 +264,15 @@ where
         })
     }
 
-    /// Does anything under the lock, for example several runs and reverts that belong together.
+    /// Runs the closure under the lock, for several runs and reverts that belong together.
     ///
-    /// The closure gets the harness as it is. What it reads of the applied migrations stays true
-    /// until it is done.
+    /// The closure gets the connection. No other harness runs or reverts migrations until it returns.
     ///
     /// # Errors
     ///
-    /// The closure's own error comes first; then those of [`LockedHarness`].
+    /// If the closure fails, you get its error. Otherwise, those of [`LockedHarness`](Self#errors).
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -309,7 +333,7 @@ where
         }
     }
 
-    /// Tries until the lock is there. Between two attempts the session is idle: see
+    /// Tries until it has acquired the lock. Between two attempts the session is idle: see
     /// [why](super#why-it-polls).
     fn acquire(&mut self, id: &LockId<'static>) -> Result<HeldLocks> {
         let began = Instant::now();
@@ -329,7 +353,7 @@ where
                     unavailable.waited = waited;
                     return Err(Error::Unavailable(unavailable).into());
                 }
-                // It has been released since: there is nobody to wait for.
+                // It has been released since: no session is left to name.
                 Some(unavailable) if unavailable.holders.is_empty() => {}
                 Some(unavailable) => {
                     self.tell(&Waiting::new(unavailable, waited));
@@ -345,7 +369,7 @@ where
         }
     }
 
-    /// Whether anybody wants to know for whom it waits.
+    /// Whether the holders are worth a query: a closure or a subscriber is told of them.
     fn is_heard(&self) -> bool {
         #[cfg(feature = "tracing")]
         if tracing::enabled!(tracing::Level::INFO) {
@@ -371,7 +395,7 @@ where
 
 enum Attempt {
     Held(HeldLocks),
-    /// With the holders, if they were to be looked for.
+    /// With the holders, if they were asked for.
     Busy(Option<Unavailable>),
 }
 
@@ -393,8 +417,8 @@ where
     }
 }
 
-/// A harness that holds its lock. Dropped before it was released, which an error and a panic do, it
-/// is released as well as it can be.
+/// A harness that holds its lock. Dropping it, as an error or a panic does, releases the lock without
+/// reporting errors.
 struct Held<'l, 'h, C>
 where
     C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,

@@ -1,4 +1,4 @@
-//! Every run and revert of the harness, under its lock.
+//! The harness as Diesel's trait has it: every run and revert under the lock.
 
 use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
@@ -121,7 +121,7 @@ where
     }
 }
 
-/// Runs a migration, under the lock, unless another process has done so before.
+/// Runs a migration unless another process has run it. The lock is held.
 fn run_once<H>(harness: &mut H, migration: &dyn Migration<Pg>) -> Result<MigrationVersion<'static>>
 where
     H: MigrationHarness<Pg>,

@@ -1,4 +1,4 @@
-//! What is known of a wait, how often to try, and when to tell.
+//! What is reported of a wait, and how often to try and to report.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -7,20 +7,20 @@ use std::time::Duration;
 use crate::error::unavailable::{Holder, Unavailable};
 use crate::lock::id::LockId;
 
-/// A wait for another process to finish migrating.
+/// A wait for another process that migrates.
 ///
-/// `Display` prints the line for the log: `waiting for pid 4711 (web-3) to finish migrating, 12 s`.
+/// `Display` prints a line for the log: `waiting for pid 4711 (web-3) to finish migrating, 12 s`. The pid is
+/// that of the server process, and the name in parentheses the session's `application_name`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Waiting {
     /// The lock that is waited for.
     pub lock: LockId<'static>,
-    /// How long it has been waited for.
+    /// How long this process has waited.
     pub waited: Duration,
-    /// Who holds the lock.
+    /// The sessions that hold the lock.
     ///
-    /// [`since`](Holder::since) is since when the session has been in its state: for one that is
-    /// `active`, since when it has been at its present statement.
+    /// For one that is `active`, [`since`](Holder::since) is when its current statement began.
     pub holders: Vec<Holder>,
 }
 
@@ -47,8 +47,8 @@ impl fmt::Display for Waiting {
 
 /// When to try again.
 ///
-/// The delay doubles from 10 ms up to half a second, less a random half of it: processes that have
-/// started together are not to try together.
+/// The delay doubles from 10 ms up to half a second. Up to half of it is taken off at random, so that
+/// processes that start together do not try together.
 #[derive(Debug)]
 pub(super) struct Pace(Duration);
 
@@ -73,8 +73,7 @@ impl Pace {
     }
 }
 
-/// When to tell: at once, after a second, in ever longer intervals then, and every 10 seconds at
-/// last.
+/// When to report: at once, after a second, then at intervals that double up to 10 seconds.
 #[derive(Debug)]
 pub(super) struct Reports {
     next: Duration,

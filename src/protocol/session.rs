@@ -16,6 +16,7 @@ use crate::sql::answer::{Releasing, Taking};
 use crate::sql::marks::{Mark, tell_others};
 use crate::sql::release::{HeldLocks, release as release_sql};
 use crate::sql::session::{take_for_session, try_take_for_session};
+use crate::sql::take::AT_ONCE;
 
 /// Takes the locks for the session.
 ///
@@ -44,6 +45,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             Ok(()) => Ok(Taking::Granted),
             Err(error) => {
                 let undo = Undo {
+                    why_refused: "",
                     undo: "",
                     close: "",
                     unless_told: UnlessTold::Leave,
@@ -60,11 +62,14 @@ pub(crate) async fn acquire<'a, L: Link>(
 
 /// Makes sure that a failed statement has not taken the locks.
 ///
-/// It can have been cancelled in the moment between taking them and being done. As long as none of them
-/// is held, none has been taken. Otherwise nobody can tell, because the session may have held them before,
-/// and may not lose them now without being told. So the session ends, and with it all that it holds.
+/// It can have been cancelled in the moment between taking them and being done. Where they are taken
+/// together, none has been taken as long as one of them is not held; of a larger set, as long as none is.
+/// Otherwise nobody can tell, because the session may have held them before, and may not lose them now
+/// without being told. So the session ends, and with it all that it holds.
 async fn check_after_failure<L: Link>(link: &mut L, locks: &HeldLocks) {
-    if !matches!(count_held(link, locks).await, Ok(0)) {
+    let all = locks.keys.len();
+    let is_harmless = |held| held == 0 || (all <= AT_ONCE && held < all);
+    if !count_held(link, locks).await.is_ok_and(is_harmless) {
         end_session(link).await;
     }
 }
@@ -101,6 +106,11 @@ pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<
     match (answer, released) {
         (Ok(_), Ok(Releasing::Released)) => Err(Error::TransactionLeftOpen),
         (Err(error), Ok(Releasing::Released)) => Err(error.into()),
+        // It had released them before it failed, and only the mark was left.
+        (Err(error), Ok(Releasing::NotHeld)) => {
+            link.batch(&locks.mark.forget()).await?;
+            Err(error.into())
+        }
         (_, Ok(answer)) => refused(link, locks, answer).await,
         (first, Err(error)) => {
             end_session(link).await;

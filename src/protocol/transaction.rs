@@ -17,7 +17,8 @@ use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 use crate::sql::answer::Taking;
 use crate::sql::take::{
-    SnapshotCheck, carried_code, carry_in, carry_out, take, try_carry_in, try_carry_out, try_take,
+    Look, SnapshotCheck, begin_checked, carried_code, carry_in, carry_out, drop_carried, take,
+    try_carry_in, try_carry_out, try_take, why_refused,
 };
 
 /// Encloses the attempt to lock inside of a savepoint that Diesel knows of.
@@ -72,20 +73,23 @@ async fn begin<L: Link>(
     began: Instant,
 ) -> QueryResult<Taking> {
     // A session can have another default than read committed, so what was not asked for is checked.
-    let check = match modes.isolation {
+    let (check, look) = match modes.isolation {
         Some(Isolation::RepeatableRead | Isolation::Serializable) => {
             return begin_isolated(link, set, modes, began).await;
         }
-        Some(Isolation::ReadCommitted) => SnapshotCheck::Off,
-        None => SnapshotCheck::On,
+        Some(Isolation::ReadCommitted) => (SnapshotCheck::Off, Look::Standby),
+        None => (SnapshotCheck::On, Look::Snapshot),
     };
     let answer = if set.wait == Wait::No {
         link.begin(&modes.begin()).await?;
         let code = link.code(try_take(set, check)).await;
         keep_if_granted(link, code).await?
+    } else if modes.is_default() {
+        let sql = format!("{}; {}", begin_checked(set), take(set, Look::Nothing));
+        begin_with(link, &sql, set, began, &why_refused(set), "ROLLBACK; ").await?
     } else {
-        let sql = format!("{}; {}", modes.begin(), take(set, check));
-        begin_with(link, &sql, set, began).await?
+        let sql = format!("{}; {}", modes.begin(), take(set, look));
+        begin_with(link, &sql, set, began, "", "ROLLBACK; ").await?
     };
     match answer {
         Taking::SnapshotTooOld => begin_isolated(link, set, modes, began).await,
@@ -98,8 +102,8 @@ async fn begin<L: Link>(
 /// Above read committed, the statement that waits for a lock would itself fix the snapshot of its
 /// transaction, before the wait. So a first transaction waits, and leaves the locks to the next one
 /// as session locks, all in one message: at its end no session lock is left, and a connection pooler in
-/// transaction mode keeps to one session for the length of it. If it fails in between, the session can
-/// hold locks that nobody knows of, and is ended.
+/// transaction mode keeps to one session for the length of it. Whatever fails in between fails inside of a
+/// transaction, so that the pooler sends what undoes it to the same session.
 async fn begin_isolated<L: Link>(
     link: &mut L,
     set: &LockSet<'_>,
@@ -107,36 +111,44 @@ async fn begin_isolated<L: Link>(
     began: Instant,
 ) -> QueryResult<Taking> {
     let begin = modes.begin();
+    let undo = format!("ROLLBACK; {}; ", drop_carried(set));
     if set.wait == Wait::No {
         // What the first transaction was told is asked for in the second.
         let (first, second) = (try_carry_out(set), try_carry_in(set));
         let sql = format!("BEGIN; {first}; COMMIT; {begin}; {second}");
-        begin_with(link, &sql, set, began).await?;
+        match begin_with(link, &sql, set, began, "", &undo).await? {
+            Taking::Granted => {}
+            refusal => return Ok(refusal),
+        }
         let code = link.code(carried_code()).await;
         return keep_if_granted(link, code).await;
     }
-    let (first, second) = (take(set, SnapshotCheck::Off), carry_in(set));
+    let (first, second) = (take(set, Look::Standby), carry_in(set));
     let sql = format!(
         "BEGIN; {first}; {}; COMMIT; {begin}; {second}",
         carry_out(set)
     );
-    begin_with(link, &sql, set, began).await
+    begin_with(link, &sql, set, began, "", &undo).await
 }
 
 /// Sends statements that begin a transaction and wait for locks.
 ///
 /// If they fail, the server is left in a transaction that Diesel does not know of. It is rolled back.
+/// `why_refused` asks for a cause that the error does not tell.
 async fn begin_with<L: Link>(
     link: &mut L,
     sql: &str,
     set: &LockSet<'_>,
     began: Instant,
+    why_refused: &str,
+    undo: &str,
 ) -> QueryResult<Taking> {
     let Err(error) = link.begin(sql).await else {
         return Ok(Taking::Granted);
     };
     let undo = Undo {
-        undo: "ROLLBACK; ",
+        why_refused,
+        undo,
         close: "",
         unless_told: UnlessTold::UndoOrEnd,
     };
@@ -176,13 +188,14 @@ async fn nest<L: Link>(
         }
         return answer;
     }
-    let take = take(set, SnapshotCheck::Off);
+    let take = take(set, Look::Standby);
     let sql =
         format!("SAVEPOINT {savepoint}; SAVEPOINT {ATTEMPT}; {take}; RELEASE SAVEPOINT {ATTEMPT}");
     let Err(error) = link.begin(&sql).await else {
         return Ok(Taking::Granted);
     };
     let undo = Undo {
+        why_refused: "",
         undo: &format!("ROLLBACK TO SAVEPOINT {ATTEMPT}; "),
         close: &format!("RELEASE SAVEPOINT {savepoint}"),
         unless_told: UnlessTold::Undo,

@@ -15,6 +15,9 @@ use crate::sql::verdict::{is_free, verdict};
 /// How statements that have failed are undone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Undo<'s> {
+    /// A statement that fails with a mark if the statements were refused for a cause that their error
+    /// does not tell.
+    pub(super) why_refused: &'s str,
     /// Makes the server forget the failed statements.
     pub(super) undo: &'s str,
     /// Ends what that leaves open.
@@ -51,24 +54,37 @@ impl Undo<'_> {
         began: Instant,
         error: DieselError,
     ) -> QueryResult<Taking> {
-        let Self { undo, close, .. } = self;
+        let Self {
+            why_refused,
+            undo,
+            close,
+            ..
+        } = self;
         if let Some(refusal) = Taking::of_error(&error) {
-            link.batch(&format!("{undo}{close}")).await?;
+            send(link, &format!("{undo}{close}")).await?;
             return Ok(refusal);
         }
-        if let Some(text) = timeout_text(set, &error) {
-            let question = verdict(set, text, began.elapsed());
-            match link.batch(&format!("{undo}{question}{close}")).await {
-                Ok(()) => return Ok(Taking::TimedOut),
-                Err(answer) if is_free(&answer) => {
-                    link.batch(&format!("{undo}{close}")).await?;
-                    return Ok(Taking::TimedOut);
+        let text = timeout_text(set, &error);
+        let question = text.map(|text| verdict(set, text, began.elapsed()));
+        if question.is_some() || (is_untold(&error) && !why_refused.is_empty()) {
+            let asked = question.as_deref().unwrap_or_default();
+            let answer = link
+                .batch(&format!("{undo}{why_refused}{asked}{close}"))
+                .await;
+            let taking = match &answer {
+                Ok(()) => question.map(|_| Taking::TimedOut),
+                Err(answer) if is_free(answer) => Some(Taking::TimedOut),
+                Err(answer) => Taking::of_error(answer),
+            };
+            if let Some(taking) = taking {
+                if answer.is_err() {
+                    send(link, &format!("{undo}{close}")).await?;
                 }
-                Err(_) => {}
+                return Ok(taking);
             }
         }
         if self.unless_told != UnlessTold::Leave {
-            let undone = link.batch(&format!("{undo}{close}")).await;
+            let undone = send(link, &format!("{undo}{close}")).await;
             if undone.is_err() && self.unless_told == UnlessTold::UndoOrEnd {
                 end_session(link).await;
             }
@@ -77,15 +93,30 @@ impl Undo<'_> {
     }
 }
 
+/// Sends statements, if there are any: Diesel takes an empty query for a mistake.
+async fn send<L: Link>(link: &mut L, sql: &str) -> QueryResult<()> {
+    if sql.is_empty() {
+        return Ok(());
+    }
+    link.batch(sql).await
+}
+
 /// The text of an error that can be a timeout's.
 fn timeout_text<'e>(set: &LockSet<'_>, error: &'e DieselError) -> Option<&'e str> {
     match error {
-        DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)
-            // A deadlock has details.
-            if info.details().is_none() && !matches!(set.wait, Wait::No | Wait::Forever) =>
+        DieselError::DatabaseError(_, info)
+            if is_untold(error) && !matches!(set.wait, Wait::No | Wait::Forever) =>
         {
             Some(info.message())
         }
         _ => None,
     }
+}
+
+/// Whether Diesel tells nothing of an error but its text. A deadlock has details.
+fn is_untold(error: &DieselError) -> bool {
+    matches!(
+        error,
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) if info.details().is_none()
+    )
 }

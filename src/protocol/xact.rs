@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::lock::request::Request;
 use crate::lock::wait::Wait;
 use crate::sql::answer::Taking;
-use crate::sql::take::{SnapshotCheck, take, try_take};
+use crate::sql::take::{Look, SnapshotCheck, take, try_take, try_take_or_fail};
 
 /// Encloses what may have to be undone without harm to the transaction.
 const STEP: &str = "diesel_advisory_step";
@@ -32,20 +32,14 @@ pub(crate) async fn acquire<'a, L: Link>(
     let set = lock_set(link, request).await?;
     let undo = format!("ROLLBACK TO SAVEPOINT {STEP}; ");
     let close = format!("RELEASE SAVEPOINT {STEP}");
-    let answer = if set.wait == Wait::No {
-        // Of several locks, those before the missing one would stay held.
-        let several = set.locks.len() > 1;
-        if several {
-            link.batch(&format!("SAVEPOINT {STEP}")).await?;
-        }
-        let code = link.code(try_take(&set, SnapshotCheck::Off)).await?;
-        if several {
-            let undo = if code == 0 { "" } else { &undo };
-            link.batch(&format!("{undo}{close}")).await?;
-        }
-        Taking::of_code(code)
+    let answer = if set.wait == Wait::No && set.locks.len() == 1 {
+        Taking::of_code(link.code(try_take(&set, SnapshotCheck::Off)).await?)
     } else {
-        let take = take(&set, SnapshotCheck::Off);
+        // Of several locks, those before the missing one would stay held.
+        let take = match set.wait {
+            Wait::No => try_take_or_fail(&set),
+            _ => take(&set, Look::Standby),
+        };
         match link
             .batch(&format!("SAVEPOINT {STEP}; {take}; {close}"))
             .await
@@ -53,6 +47,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             Ok(()) => Taking::Granted,
             Err(error) => {
                 let undo = Undo {
+                    why_refused: "",
                     undo: &undo,
                     close: &close,
                     unless_told: UnlessTold::Leave,

@@ -13,6 +13,7 @@ pub(super) const SNAPSHOT: &str = "begins again, for a newer snapshot";
 pub(super) const STANDBY: &str = "server is a standby";
 pub(super) const IN_TRANSACTION: &str = "transaction is open";
 pub(super) const SHARED: &str = "session is shared";
+pub(super) const NOT_FREE: &str = "not free is lock ";
 pub(super) const NOT_HELD: &str = "lock was not held";
 
 /// What the server answers to an attempt to take locks.
@@ -66,7 +67,14 @@ impl Taking {
             (IN_TRANSACTION, Self::InTransaction),
             (SHARED, Self::SharedSession),
         ];
-        find(error, &refusals)
+        let position = || {
+            let digits = marked(error)?.strip_prefix(NOT_FREE)?;
+            let end = digits
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(digits.len());
+            digits[..end].parse::<usize>().ok()
+        };
+        find(error, &refusals).or_else(|| Some(Self::Missing(position()?.checked_sub(1)?)))
     }
 }
 

@@ -163,7 +163,7 @@ pub(crate) fn server_hashes(ids: &[LockId<'_>]) -> Option<String> {
         format!("SELECT {position} AS position, {first} AS first, {second} AS second")
     });
     let rows = rows.collect::<Vec<_>>();
-    (!rows.is_empty()).then(|| format!("{} ORDER BY position FOR UPDATE", rows.join(" UNION ALL ")))
+    (!rows.is_empty()).then(|| format!("{} ORDER BY position", rows.join(" UNION ALL ")))
 }
 
 fn hashtext(text: &str) -> String {

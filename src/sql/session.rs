@@ -5,7 +5,7 @@ use super::keys::{Keys, first_refused};
 use super::label_comment;
 use super::marks::Mark;
 use super::statement::Statement;
-use super::take::{Guards, SAVE, Timeout, wait_for_all};
+use super::take::{AT_ONCE, Guards, SAVE, Timeout, keep, wait_for_all};
 use crate::lock::set::LockSet;
 
 /// The condition that a transaction was open before this message.
@@ -39,16 +39,12 @@ pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
         }
         all => {
             let save = timeout.as_ref().map(|_| format!("SELECT {SAVE}; "));
-            let keep = all.iter().map(|keys| {
-                let call = keys.call("pg_advisory_lock", set.mode);
-                format!("; SELECT {call}{}", keys.from())
-            });
             format!(
-                "{}{}{label}{}{}; SELECT {}",
+                "{}{}{label}{}; {}; SELECT {}",
                 guards.statement(),
                 save.unwrap_or_default(),
                 wait_for_all(all, set, timeout.as_ref()),
-                keep.collect::<String>(),
+                keep(set),
                 mark.push()
             )
         }
@@ -63,10 +59,19 @@ pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
     let guards = Guards::of(set).and(mark.is_foreign(), SHARED_CODE, SHARED);
     let all = Keys::of(&set.keys());
     let mut keep = Statement::default();
-    for keys in &all {
-        keep = keep
-            .add(keys.first_refused("pg_try_advisory_lock", set.mode, 0))
-            .sql(", ");
+    if set.locks.len() > AT_ONCE {
+        for keys in &all {
+            keep = keep
+                .add(keys.first_refused("pg_try_advisory_lock", set.mode, 0))
+                .sql(", ");
+        }
+    } else {
+        keep = keep.sql("CASE WHEN NOT (true");
+        for lock in &set.locks {
+            let call = Keys::One(lock.key).call("pg_try_advisory_lock", set.mode);
+            keep = keep.sql(" AND ").add(call);
+        }
+        keep = keep.sql(") THEN 1 END, ");
     }
     let keep = keep
         .sql("CASE WHEN ")

@@ -68,6 +68,10 @@ impl fmt::Display for Statement {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // A number that is no `int` is read as a `bigint`, which is cheaper than a cast.
+            Self::BigInt(key) if i32::try_from(*key).is_err() && *key > i64::MIN => {
+                write!(f, "{key}")
+            }
             Self::BigInt(key) => write!(f, "'{key}'::bigint"),
             Self::Integer(key) => write!(f, "'{key}'::int"),
             Self::Text(digits) => write!(f, "'{digits}'::pg_catalog.text"),

@@ -30,7 +30,7 @@ pub(crate) fn verdict(set: &LockSet<'_>, text: &str, waited: Duration) -> String
         Wait::AtMost(millis) => format!("{waited} OPERATOR(pg_catalog.>=) {millis}"),
         _ => format!(
             "before OPERATOR(pg_catalog.<>) '0' AND {waited} OPERATOR(pg_catalog.>=) \
-             pg_catalog.date_part('epoch', before::interval) OPERATOR(pg_catalog.*) 1000"
+             (pg_catalog.date_part('epoch', before::interval) OPERATOR(pg_catalog.*) 1000)"
         ),
     };
     let text = text_literal(text);

@@ -91,7 +91,7 @@ trait Job {
 impl Job for u32 {
     #[advisory("attribute.trait method")]
     fn run(&mut self, conn: &mut PgConnection) -> QueryResult<u32> {
-        assert_eq!(depth(conn), Some(1));
+        assert_eq!(depth(conn), Some(2));
         assert_locked("attribute.provided method");
         assert_locked("attribute.trait method");
         *self += 1;

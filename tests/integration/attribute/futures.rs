@@ -123,6 +123,10 @@ async fn methods_of_async_traits_have_every_option() {
 }
 
 #[advisory]
+#[expect(
+    clippy::manual_async_fn,
+    reason = "people write it, as `Send` is part of it"
+)]
 fn by_default<'a>(
     _conn: &'a mut AsyncPgConnection,
     words: &'a [&'a str],
@@ -203,4 +207,37 @@ async fn what_stands_before_the_future_runs_without_the_lock() {
     assert!(unavailable(refused.await.unwrap_err()).holders.len() == 1);
     drop(holder);
     assert_eq!(counted(conn, &count).await.unwrap(), 12);
+}
+
+macro_rules! later {
+    ($name:ident, $conn:ident: $connection:ty => $returns:ty, async move $body:block) => {
+        #[advisory("attribute.later, block")]
+        fn $name($conn: $connection) -> $returns {
+            Box::pin(async move $body)
+        }
+    };
+    ($name:ident, $conn:ident: $connection:ty => $returns:ty, $future:expr) => {
+        #[advisory("attribute.later, expression")]
+        fn $name($conn: $connection) -> $returns {
+            $future
+        }
+    };
+}
+
+later!(by_block, conn: &mut AsyncPgConnection => BoxFuture<'_, Result<bool, Error>>, async move {
+    conn.is_advisory_locked("attribute.later, block").await
+});
+later!(
+    by_expression,
+    conn: &mut AsyncPgConnection => BoxFuture<'_, Result<bool, Error>>,
+    Box::pin(async { conn.is_advisory_locked("attribute.later, expression").await })
+);
+
+#[tokio::test]
+async fn parts_of_a_future_can_be_fragments() {
+    let conn = &mut connect().await;
+    assert!(by_block(conn).await.unwrap());
+    assert!(by_expression(conn).await.unwrap());
+    assert_free("attribute.later, block");
+    assert_free("attribute.later, expression");
 }

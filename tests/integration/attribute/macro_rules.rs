@@ -52,7 +52,7 @@ macro_rules! fragments {
 }
 
 fragments! {
-    #[expect(clippy::needless_pass_by_value)]
+    #[inline]
     fn private<'a>((_, numbers) = (String, &'a [i32]), db: &mut PgConnection)
         -> Result<&'a [i32], Error>
     self::ID, read_only, conn = db, timeout = "60s",
@@ -66,10 +66,13 @@ mod inner {
     use super::*;
 
     fragments! {
-        pub(super) fn public<'a>(_words = Vec<&'a str>, db: &mut PgConnection)
-            -> Result<Option<u32>, Error>
+        pub(super) fn public<'a>(words = &'a [String], db: &mut PgConnection)
+            -> Result<Option<&'a str>, Error>
         super::ID, session, conn = db, timeout = "60s",
-        { Ok(depth(db)) }
+        {
+            assert_eq!(depth(db), None);
+            Ok(words.first().map(String::as_str))
+        }
     }
 }
 
@@ -78,7 +81,8 @@ fn every_part_can_be_a_fragment() {
     let conn = &mut connect();
     let numbers = private((String::new(), &[1, 2]), conn).unwrap();
     assert_eq!(numbers, [1, 2]);
-    assert_eq!(inner::public(Vec::new(), conn).unwrap(), None);
+    let words = ["a".to_owned()];
+    assert_eq!(inner::public(&words, conn).unwrap(), Some("a"));
 }
 
 macro_rules! with_attribute {

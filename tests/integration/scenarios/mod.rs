@@ -31,10 +31,16 @@ mod asynchronous {
         pub(crate) use crate::support::asynchronous::*;
 
         /// The round trips of a run that does not wait.
-        pub(crate) const RUN_WITHOUT_WAIT: usize = 2;
+        pub(crate) const RUN_WITHOUT_WAIT: usize = 3;
 
         /// The round trips of a question: `tokio-postgres` has it prepared first.
         pub(crate) const QUESTION: usize = 2;
+
+        /// What an error costs beside: the driver reports it before the server is done with it.
+        pub(crate) const ERROR: usize = 1;
+
+        /// The message of a run that commits.
+        pub(crate) const COMMIT: &str = "SAVEPOINT diesel_advisory_commit; COMMIT";
     }
 }
 
@@ -68,5 +74,11 @@ mod blocking {
 
         /// The round trips of a question.
         pub(crate) const QUESTION: usize = 1;
+
+        /// What an error costs beside.
+        pub(crate) const ERROR: usize = 0;
+
+        /// The message of a run that commits.
+        pub(crate) const COMMIT: &str = "COMMIT";
     }
 }

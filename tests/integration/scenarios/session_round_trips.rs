@@ -15,7 +15,12 @@ async fn one_to_acquire_and_one_to_release() {
         count(&proxy, 2, &format!("{wait:?}"), async |name: &str| {
             let lock = wait.on(conn.advisory_session(name));
             let held = lock.acquire().await.unwrap();
-            assert_eq!(proxy.round_trips(), 1, "{wait:?}");
+            // The first time, a query may have to be prepared.
+            let trips = proxy.round_trips();
+            assert!(
+                trips == 1 || (wait == Wait::No && trips == 2),
+                "{wait:?}: {trips}"
+            );
             held.release().await.unwrap();
         })
         .await;
@@ -113,15 +118,22 @@ async fn while_it_is_held_only_the_users_statements_are_sent() {
 async fn one_in_vain_and_one_question_who_holds_it() {
     let (proxy, mut conn) = counted().await;
     for wait in [Wait::No, Wait::AtMost(Duration::from_millis(2))] {
-        count(&proxy, 1, &format!("try, {wait:?}"), async |name: &str| {
-            let _holder = Holder::of(name.to_owned());
-            let lock = wait.on(conn.advisory_session(name));
-            assert!(lock.try_acquire().await.unwrap().is_none());
-        })
+        // Why a wait has failed is a question of its own.
+        let trips = if wait == Wait::No { 1 } else { 2 + ERROR };
+        count(
+            &proxy,
+            trips,
+            &format!("try, {wait:?}"),
+            async |name: &str| {
+                let _holder = Holder::of(name.to_owned());
+                let lock = wait.on(conn.advisory_session(name));
+                assert!(lock.try_acquire().await.unwrap().is_none());
+            },
+        )
         .await;
         count(
             &proxy,
-            1 + QUESTION,
+            trips + QUESTION,
             &format!("{wait:?}"),
             async |name: &str| {
                 let _holder = Holder::of(name.to_owned());
@@ -139,7 +151,7 @@ async fn one_question_whether_it_is_held() {
     let (proxy, mut conn) = counted().await;
     let name = unique("trips.is_held");
     let mut held = conn.advisory_session(&name).acquire().await.unwrap();
-    count(&proxy, QUESTION, "is_held", async |_: &str| {
+    count(&proxy, 1, "is_held", async |_: &str| {
         assert!(held.is_held().await.unwrap());
     })
     .await;

@@ -168,7 +168,7 @@ fn after_a_failed_statement_in_a_transaction_left_open() {
         })
     });
     assert!(
-        matches!(left_open, Err(Error::InTransaction)),
+        matches!(left_open, Err(Error::TransactionLeftOpen)),
         "{left_open:?}"
     );
 }
@@ -199,7 +199,7 @@ fn after_a_raw_begin() {
         })
     });
     assert!(
-        matches!(left_open, Err(Error::InTransaction)),
+        matches!(left_open, Err(Error::TransactionLeftOpen)),
         "{left_open:?}"
     );
 }
