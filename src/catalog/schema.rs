@@ -91,6 +91,7 @@ where
 /// # });
 /// ```
 #[cfg(feature = "async")]
+#[expect(clippy::manual_async_fn, reason = "`Send` is part of the signature")]
 pub fn install_async<C>(conn: &mut C) -> impl Future<Output = Result<(), Error>> + Send
 where
     C: AsyncPgTransactions,
@@ -144,6 +145,7 @@ where
 /// # });
 /// ```
 #[cfg(feature = "async")]
+#[expect(clippy::manual_async_fn, reason = "`Send` is part of the signature")]
 pub fn uninstall_async<C>(conn: &mut C) -> impl Future<Output = Result<(), Error>> + Send
 where
     C: AsyncPgTransactions,
