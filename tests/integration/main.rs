@@ -22,6 +22,7 @@ mod scenarios;
 mod send;
 mod session;
 mod sets;
+mod sets_large;
 mod support;
 mod transaction;
 mod waiting;

@@ -59,6 +59,28 @@ fn empty_name() -> Error {
     connect().is_advisory_locked("").unwrap_err()
 }
 
+fn shared_session() -> Error {
+    let mut conn = connect();
+    let run = conn.advisory_session(unique("errors")).run(|conn| {
+        execute(conn, "RESET ALL");
+        Ok::<_, Error>(())
+    });
+    run.unwrap_err()
+}
+
+fn empty_set() -> Error {
+    let none: [&str; 0] = [];
+    let mut conn = connect();
+    let acquired = conn.advisory_session_all(none).acquire();
+    acquired.map(drop).unwrap_err()
+}
+
+fn unsupported() -> Error {
+    let mut conn = connect();
+    let lock = conn.advisory("errors").no_wait().serializable().read_only();
+    lock.deferrable().run(|_| Ok::<_, Error>(())).unwrap_err()
+}
+
 fn database() -> Error {
     let result = connect().advisory(unique("errors")).run(|conn| {
         diesel::sql_query("SELECT 1 / 0").execute(conn)?;
@@ -80,7 +102,7 @@ type Case = (
     Option<&'static str>,
 );
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 11] = [
     (
         unavailable,
         |error| matches!(error, Error::Unavailable(_)),
@@ -120,6 +142,33 @@ const CASES: [Case; 8] = [
         [
             "the advisory lock was not held any more when it was released",
             "something else has released the lock",
+        ],
+        None,
+    ),
+    (
+        shared_session,
+        |error| matches!(error, Error::SharedSession),
+        [
+            "the database session of this advisory lock is used by other clients too",
+            "whose lock ends with its transaction",
+        ],
+        None,
+    ),
+    (
+        empty_set,
+        |error| matches!(error, Error::EmptySet),
+        [
+            "a set of advisory locks needs at least one lock",
+            "the iterator yielded none",
+        ],
+        None,
+    ),
+    (
+        unsupported,
+        |error| matches!(error, Error::Unsupported(_)),
+        [
+            "a serializable, read only, deferrable transaction waits for a safe snapshot",
+            "or `timeout(…)` and `no_wait()`",
         ],
         None,
     ),

@@ -6,6 +6,7 @@ mod outcomes;
 mod pools;
 mod races;
 mod reentrancy;
+mod shared;
 mod transactions;
 #[cfg(feature = "async")]
 mod watched;
