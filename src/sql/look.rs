@@ -17,6 +17,10 @@ use crate::lock::set::LockSet;
 /// A question whose answer is a short text.
 ///
 /// A connection that can only ask by preparing a query asks by a statement that fails with the answer.
+#[cfg_attr(
+    not(feature = "async"),
+    allow(dead_code, reason = "for asynchronous connections")
+)]
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
     /// An expression of type `text`.
@@ -25,6 +29,10 @@ pub(crate) struct Look {
     usual: String,
 }
 
+#[cfg_attr(
+    not(feature = "async"),
+    allow(dead_code, reason = "for asynchronous connections")
+)]
 impl Look {
     /// A query that selects the answer.
     pub(crate) fn query(&self) -> String {

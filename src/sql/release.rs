@@ -46,6 +46,10 @@ pub(crate) fn release(held: &HeldLocks) -> String {
 
 /// The same where nobody waits for the answer, and a transaction may be open that Diesel does not know
 /// of. Where none is, the `ROLLBACK` leaves a warning in the server's log.
+#[cfg_attr(
+    not(feature = "async"),
+    allow(dead_code, reason = "for asynchronous connections")
+)]
 pub(crate) fn release_after_rollback(held: &HeldLocks) -> String {
     format!("ROLLBACK; {}", release(held))
 }
