@@ -12,7 +12,7 @@ use diesel::pg::Pg;
 use diesel::result::Error as DieselError;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, RunQueryDsl, TransactionManager};
 
-use crate::protocol::link::{End, Link};
+use crate::protocol::link::{End, Link, deeper, roll_back_to};
 use crate::sql::answer::marked;
 use crate::sql::look::Look;
 use crate::sql::release::END_SESSION;
@@ -112,8 +112,7 @@ impl<C: AsyncPgTransactions> Link for Async<'_, C> {
             return Err(error);
         };
         if in_transaction {
-            let undo = format!("ROLLBACK TO SAVEPOINT {LOOK}; RELEASE SAVEPOINT {LOOK}");
-            self.batch(&undo).await?;
+            self.batch(&roll_back_to(LOOK)).await?;
         }
         // Behind the answer comes the quotation mark of the server's language.
         Ok(answer.chars().take_while(char::is_ascii_digit).collect())
@@ -128,8 +127,7 @@ impl<C: AsyncPgTransactions> Link for Async<'_, C> {
     }
 
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {
-        let depth = self.status().transaction_depth()?;
-        let depth = depth.map_or(NonZeroU32::MIN, |depth| depth.saturating_add(1));
+        let depth = deeper(self.status().transaction_depth()?);
         self.tell(InstrumentationEvent::begin_transaction, depth);
         let begun = self.batch(sql).await;
         match begun {
@@ -141,7 +139,7 @@ impl<C: AsyncPgTransactions> Link for Async<'_, C> {
 
     async fn end(&mut self, sql: &str, how: End) -> QueryResult<()> {
         if let Some(depth) = self.status().transaction_depth()? {
-            self.tell(event(how), depth);
+            self.tell(how.event(), depth);
         }
         self.batch(sql).await?;
         self.count(TransactionDepthChange::DecreaseDepth);
@@ -175,13 +173,6 @@ impl<C: AsyncPgTransactions> Link for Async<'_, C> {
     async fn rollback(&mut self) -> QueryResult<()> {
         let rolled_back = AnsiTransactionManager::rollback_transaction(self.0).await;
         self.settle(rolled_back).await
-    }
-}
-
-fn event(how: End) -> fn(NonZeroU32) -> InstrumentationEvent<'static> {
-    match how {
-        End::Commit => InstrumentationEvent::commit_transaction,
-        End::Rollback => InstrumentationEvent::rollback_transaction,
     }
 }
 

@@ -14,7 +14,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_query;
 
-use crate::protocol::link::{End, Link};
+use crate::protocol::link::{End, Link, deeper};
 use crate::sql::look::{AnswerRow, Look};
 use crate::sql::statement::Statement;
 
@@ -63,7 +63,7 @@ impl<C: LoadConnection<Backend = Pg>> Blocking<'_, C> {
 
     fn end_now(&mut self, sql: &str, how: End) -> QueryResult<()> {
         if let Some(depth) = self.status().transaction_depth()? {
-            self.tell(event(how), depth);
+            self.tell(how.event(), depth);
         }
         self.0.batch_execute(sql)?;
         self.count(TransactionDepthChange::DecreaseDepth);
@@ -128,17 +128,6 @@ impl<C: LoadConnection<Backend = Pg>> Link for Blocking<'_, C> {
 struct CodeRow {
     #[diesel(sql_type = diesel::sql_types::Integer)]
     code: i32,
-}
-
-fn deeper(depth: Option<NonZeroU32>) -> NonZeroU32 {
-    depth.map_or(NonZeroU32::MIN, |depth| depth.saturating_add(1))
-}
-
-fn event(how: End) -> fn(NonZeroU32) -> InstrumentationEvent<'static> {
-    match how {
-        End::Commit => InstrumentationEvent::commit_transaction,
-        End::Rollback => InstrumentationEvent::rollback_transaction,
-    }
 }
 
 /// Runs a protocol over a blocking connection.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use diesel::QueryResult;
 
-use super::link::Link;
+use super::link::{Link, roll_back_to};
 use crate::error::Error;
 use crate::error::unavailable::{Holder, Unavailable};
 use crate::lock::set::LockSet;
@@ -94,7 +94,6 @@ async fn find_holders<L: Link>(
     let begin = format!("SAVEPOINT {LOOK}; {FORGET_ACTIVITY}");
     link.batch(&begin).await?;
     let found = link.rows(sql).await;
-    let end = format!("ROLLBACK TO SAVEPOINT {LOOK}; RELEASE SAVEPOINT {LOOK}");
-    link.batch(&end).await?;
+    link.batch(&roll_back_to(LOOK)).await?;
     found
 }

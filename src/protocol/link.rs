@@ -4,6 +4,7 @@ use std::future::Future;
 use std::num::NonZeroU32;
 
 use diesel::QueryResult;
+use diesel::connection::InstrumentationEvent;
 use diesel::deserialize::QueryableByName;
 use diesel::pg::Pg;
 
@@ -77,4 +78,24 @@ pub(crate) trait Link: Send {
 pub(crate) enum End {
     Commit,
     Rollback,
+}
+
+impl End {
+    /// What instrumentation is told, at a depth.
+    pub(crate) fn event(self) -> fn(NonZeroU32) -> InstrumentationEvent<'static> {
+        match self {
+            Self::Commit => InstrumentationEvent::commit_transaction,
+            Self::Rollback => InstrumentationEvent::rollback_transaction,
+        }
+    }
+}
+
+/// The depth of a transaction that begins at this one.
+pub(crate) fn deeper(depth: Option<NonZeroU32>) -> NonZeroU32 {
+    depth.map_or(NonZeroU32::MIN, |depth| depth.saturating_add(1))
+}
+
+/// Undoes what was done since a savepoint, and the savepoint.
+pub(crate) fn roll_back_to(savepoint: &str) -> String {
+    format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
 }

@@ -13,10 +13,10 @@ use crate::error::Error;
 use crate::lock::request::Request;
 use crate::lock::wait::Wait;
 use crate::sql::answer::{Releasing, Taking};
+use crate::sql::carry::AT_ONCE;
 use crate::sql::marks::{Mark, tell_others};
 use crate::sql::release::{HeldLocks, release as release_sql};
 use crate::sql::session::{take_for_session, try_take_for_session};
-use crate::sql::take::AT_ONCE;
 
 /// Takes the locks for the session.
 ///

@@ -7,7 +7,7 @@ use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 
 use super::attempt::Attempt;
-use super::link::{End, Link};
+use super::link::{End, Link, roll_back_to};
 use super::verdict::{Undo, UnlessTold};
 use super::{close_work, lock_set};
 use crate::error::Error;
@@ -16,10 +16,10 @@ use crate::lock::request::Request;
 use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 use crate::sql::answer::Taking;
-use crate::sql::take::{
-    Look, SnapshotCheck, begin_checked, carried_code, carry_in, carry_out, drop_carried, take,
-    try_carry_in, try_carry_out, try_take, why_refused,
+use crate::sql::carry::{
+    carried_code, carry_in, carry_out, drop_carried, try_carry_in, try_carry_out,
 };
+use crate::sql::take::{Checks, begin_checked, take, try_take, why_refused};
 
 /// Encloses the attempt to lock inside of a savepoint that Diesel knows of.
 ///
@@ -73,22 +73,22 @@ async fn begin<L: Link>(
     began: Instant,
 ) -> QueryResult<Taking> {
     // A session can have another default than read committed, so what was not asked for is checked.
-    let (check, look) = match modes.isolation {
+    let checks = match modes.isolation {
         Some(Isolation::RepeatableRead | Isolation::Serializable) => {
             return begin_isolated(link, set, modes, began).await;
         }
-        Some(Isolation::ReadCommitted) => (SnapshotCheck::Off, Look::Standby),
-        None => (SnapshotCheck::On, Look::Snapshot),
+        Some(Isolation::ReadCommitted) => Checks::Standby,
+        None => Checks::Snapshot,
     };
     let answer = if set.wait == Wait::No {
         link.begin(&modes.begin()).await?;
-        let code = link.code(try_take(set, check)).await;
+        let code = link.code(try_take(set, checks)).await;
         keep_if_granted(link, code).await?
     } else if modes.is_default() {
-        let sql = format!("{}; {}", begin_checked(set), take(set, Look::Nothing));
+        let sql = format!("{}; {}", begin_checked(set), take(set, Checks::None));
         begin_with(link, &sql, set, began, &why_refused(set), "ROLLBACK; ").await?
     } else {
-        let sql = format!("{}; {}", modes.begin(), take(set, look));
+        let sql = format!("{}; {}", modes.begin(), take(set, checks));
         begin_with(link, &sql, set, began, "", "ROLLBACK; ").await?
     };
     match answer {
@@ -123,7 +123,7 @@ async fn begin_isolated<L: Link>(
         let code = link.code(carried_code()).await;
         return keep_if_granted(link, code).await;
     }
-    let (first, second) = (take(set, Look::Standby), carry_in(set));
+    let (first, second) = (take(set, Checks::Standby), carry_in(set));
     let sql = format!(
         "BEGIN; {first}; {}; COMMIT; {begin}; {second}",
         carry_out(set)
@@ -177,7 +177,7 @@ async fn nest<L: Link>(
     let savepoint = format!("diesel_savepoint_{outer}");
     if set.wait == Wait::No {
         link.begin(&format!("SAVEPOINT {savepoint}")).await?;
-        let code = link.code(try_take(set, SnapshotCheck::Off)).await;
+        let code = link.code(try_take(set, Checks::Standby)).await;
         let answer = code.map(Taking::of_code);
         if !matches!(answer, Ok(Taking::Granted)) {
             let undo = roll_back_to(&savepoint);
@@ -188,7 +188,7 @@ async fn nest<L: Link>(
         }
         return answer;
     }
-    let take = take(set, Look::Standby);
+    let take = take(set, Checks::Standby);
     let sql =
         format!("SAVEPOINT {savepoint}; SAVEPOINT {ATTEMPT}; {take}; RELEASE SAVEPOINT {ATTEMPT}");
     let Err(error) = link.begin(&sql).await else {
@@ -201,10 +201,6 @@ async fn nest<L: Link>(
         unless_told: UnlessTold::Undo,
     };
     undo.after(link, set, began, error).await
-}
-
-fn roll_back_to(savepoint: &str) -> String {
-    format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
 }
 
 /// Ends a transaction whose work is done, and commits it.

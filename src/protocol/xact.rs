@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::lock::request::Request;
 use crate::lock::wait::Wait;
 use crate::sql::answer::Taking;
-use crate::sql::take::{Look, SnapshotCheck, take, try_take, try_take_or_fail};
+use crate::sql::take::{Checks, take, try_take, try_take_or_fail};
 
 /// Encloses what may have to be undone without harm to the transaction.
 const STEP: &str = "diesel_advisory_step";
@@ -33,12 +33,12 @@ pub(crate) async fn acquire<'a, L: Link>(
     let undo = format!("ROLLBACK TO SAVEPOINT {STEP}; ");
     let close = format!("RELEASE SAVEPOINT {STEP}");
     let answer = if set.wait == Wait::No && set.locks.len() == 1 {
-        Taking::of_code(link.code(try_take(&set, SnapshotCheck::Off)).await?)
+        Taking::of_code(link.code(try_take(&set, Checks::Standby)).await?)
     } else {
         // Of several locks, those before the missing one would stay held.
         let take = match set.wait {
             Wait::No => try_take_or_fail(&set),
-            _ => take(&set, Look::Standby),
+            _ => take(&set, Checks::Standby),
         };
         match link
             .batch(&format!("SAVEPOINT {STEP}; {take}; {close}"))

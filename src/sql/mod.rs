@@ -21,6 +21,7 @@
 //! no character that could end a literal or a comment.
 
 pub(crate) mod answer;
+pub(crate) mod carry;
 pub(crate) mod keys;
 pub(crate) mod look;
 pub(crate) mod marks;

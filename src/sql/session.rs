@@ -1,11 +1,12 @@
 //! The SQL that takes locks for the session.
 
 use super::answer::{IN_TRANSACTION, SHARED, SHARED_CODE};
+use super::carry::{AT_ONCE, keep};
 use super::keys::{Keys, first_refused};
 use super::label_comment;
 use super::marks::Mark;
 use super::statement::Statement;
-use super::take::{AT_ONCE, Guards, SAVE, Timeout, keep, wait_for_all};
+use super::take::{Guards, SAVE, Timeout, wait_for_all};
 use crate::lock::set::LockSet;
 
 /// The condition that a transaction was open before this message.

@@ -11,11 +11,15 @@ use crate::lock::request::Mode;
 use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 
-/// Whether to refuse a transaction above read committed, whose snapshot would be older than the lock.
+/// What is checked in the statements that take the locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SnapshotCheck {
-    On,
-    Off,
+pub(crate) enum Checks {
+    /// Nothing: [`begin_checked`] has checked all.
+    None,
+    /// That the server is no standby.
+    Standby,
+    /// That, and that the snapshot cannot be older than the lock, as it could above read committed.
+    Snapshot,
 }
 
 /// What has to be true before a lock is taken: conditions that refuse it, with their number and text.
@@ -32,13 +36,14 @@ impl Guards {
         Self(guards)
     }
 
-    fn with_snapshot(mut self, check: SnapshotCheck) -> Self {
-        if check == SnapshotCheck::On {
-            let isolated = "pg_catalog.current_setting('transaction_isolation') \
-                            OPERATOR(pg_catalog.!~~) 'read %'";
-            self.0.push((isolated.to_owned(), SNAPSHOT_CODE, SNAPSHOT));
+    fn with(set: &LockSet<'_>, checks: Checks) -> Self {
+        let isolated = "pg_catalog.current_setting('transaction_isolation') \
+                        OPERATOR(pg_catalog.!~~) 'read %'";
+        match checks {
+            Checks::None => Self(Vec::new()),
+            Checks::Standby => Self::of(set),
+            Checks::Snapshot => Self::of(set).and(isolated.to_owned(), SNAPSHOT_CODE, SNAPSHOT),
         }
-        self
     }
 
     pub(super) fn and(mut self, condition: String, code: i32, text: &'static str) -> Self {
@@ -117,27 +122,12 @@ pub(crate) fn why_refused(set: &LockSet<'_>) -> String {
         .statement()
 }
 
-/// What is looked at in the statements that take the locks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// Nothing: [`begin_checked`] has looked at all.
-    Nothing,
-    /// Whether the server is a standby.
-    Standby,
-    /// That, and whether the snapshot would be older than the lock.
-    Snapshot,
-}
-
 /// Statements that take all locks in the open transaction, waiting for them as long as they may.
 ///
 /// Whatever fails, the transaction holds nothing more than before once it has been rolled back (to a
 /// savepoint). Behind them, `lock_timeout` is what it was.
-pub(crate) fn take(set: &LockSet<'_>, look: Look) -> String {
-    let guards = match look {
-        Look::Nothing => Guards(Vec::new()),
-        Look::Standby => Guards::of(set),
-        Look::Snapshot => Guards::of(set).with_snapshot(SnapshotCheck::On),
-    };
+pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
+    let guards = Guards::with(set, checks);
     let label = label_comment(set);
     match (&Keys::of(&set.keys())[..], Timeout::of(set)) {
         ([Keys::One(key)], None) => {
@@ -258,24 +248,18 @@ fn set_timeout(value: &str) -> String {
 /// `SELECT`s the [code](super::answer::Taking::of_code) of taking locks without waiting for them.
 ///
 /// Of several locks, those before the missing one stay held.
-pub(crate) fn try_take(set: &LockSet<'_>, check: SnapshotCheck) -> Statement {
-    let guards = Guards::of(set).with_snapshot(check);
-    let all = Keys::of(&set.keys());
+pub(crate) fn try_take(set: &LockSet<'_>, checks: Checks) -> Statement {
+    let guards = Guards::with(set, checks);
     Statement::default()
         .sql(&format!("SELECT CASE{}", guards.codes()))
-        .add(match &all[..] {
+        .add(match &Keys::of(&set.keys())[..] {
             [key @ Keys::One(_)] => Statement::default()
                 .sql(" WHEN ")
                 .add(key.call("pg_try_advisory_xact_lock", set.mode))
                 .sql(" THEN 0 ELSE 1"),
-            all => Statement::default()
+            _ => Statement::default()
                 .sql(" WHEN true THEN ")
-                .add(first_refused(
-                    all,
-                    "pg_try_advisory_xact_lock",
-                    set.mode,
-                    None,
-                )),
+                .add(code_expression(set)),
         })
         .sql(" END AS code FOR UPDATE")
 }
@@ -292,124 +276,11 @@ pub(crate) fn try_take_or_fail(set: &LockSet<'_>) -> String {
 }
 
 /// What [`try_take`] selects where nothing is looked at, as an expression.
-fn code_expression(set: &LockSet<'_>) -> Statement {
+pub(super) fn code_expression(set: &LockSet<'_>) -> Statement {
     first_refused(
         &Keys::of(&set.keys()),
         "pg_try_advisory_xact_lock",
         set.mode,
         None,
     )
-}
-
-/// Up to how many locks are taken for the session by one row of calls, which nothing interrupts: all of
-/// them are held, or none. PostgreSQL limits a row to 1,664 columns.
-pub(crate) const AT_ONCE: usize = 1_000;
-
-/// `SELECT`s that take locks for the session.
-pub(super) fn keep(set: &LockSet<'_>) -> String {
-    if set.locks.len() > AT_ONCE {
-        return for_all(set, "pg_advisory_lock", "");
-    }
-    let calls = set.locks.iter().map(|lock| {
-        Keys::One(lock.key)
-            .call("pg_advisory_lock", set.mode)
-            .to_string()
-    });
-    format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
-}
-
-/// Statements that take locks for the session which the transaction holds already: they are granted at
-/// once, and outlive the transaction.
-pub(crate) fn carry_out(set: &LockSet<'_>) -> String {
-    format!(
-        "SELECT pg_catalog.pg_advisory_lock({CARRIED}); {}",
-        keep(set)
-    )
-}
-
-/// Statements that turn the locks of [`carry_out`] into locks of the present transaction. They wait for
-/// nothing, because the session holds the locks already.
-pub(crate) fn carry_in(set: &LockSet<'_>) -> String {
-    let take = for_all(set, "pg_advisory_xact_lock", "");
-    format!("{take}; {}", put_down(set, ""))
-}
-
-/// The key of a session lock that says: this session has taken others in [`carry_out`].
-///
-/// A session may have held the same locks before, and PostgreSQL does not tell how often it holds
-/// them. This one it holds only for that, and has its own process id in it.
-const CARRIED: &str = "'1685283442'::int, pg_catalog.pg_backend_pid()";
-
-/// Statements that release the session locks of [`carry_out`], if they are still there.
-pub(crate) fn drop_carried(set: &LockSet<'_>) -> String {
-    put_down(
-        set,
-        "EXISTS (SELECT FROM pg_catalog.pg_locks AS c \
-         WHERE c.locktype OPERATOR(pg_catalog.=) 'advisory' \
-         AND c.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
-         AND c.classid OPERATOR(pg_catalog.=) '1685283442'::pg_catalog.oid \
-         AND c.objid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()::pg_catalog.oid \
-         AND c.objsubid OPERATOR(pg_catalog.=) 2)",
-    )
-}
-
-/// Releases the locks that were carried, and at last the one that says so.
-fn put_down(set: &LockSet<'_>, condition: &str) -> String {
-    let last = when(
-        condition,
-        &format!("pg_catalog.pg_advisory_unlock({CARRIED})"),
-    );
-    format!(
-        "{}; SELECT {last}",
-        for_all(set, "pg_advisory_unlock", condition)
-    )
-}
-
-/// `SELECT`s that call a function for all locks, where the condition is true.
-fn for_all(set: &LockSet<'_>, function: &str, condition: &str) -> String {
-    let selects = Keys::of(&set.keys())
-        .iter()
-        .map(|keys| {
-            let call = keys.call(function, set.mode).to_string();
-            format!("SELECT {}{}", when(condition, &call), keys.from())
-        })
-        .collect::<Vec<_>>();
-    selects.join("; ")
-}
-
-fn when(condition: &str, call: &str) -> String {
-    if condition.is_empty() {
-        call.to_owned()
-    } else {
-        format!("CASE WHEN {condition} THEN {call} END")
-    }
-}
-
-/// The same as [`carry_out`] without waiting: it keeps what [`try_take`] selects in a setting of the
-/// session, and takes the locks for the session if they were all free.
-pub(crate) fn try_carry_out(set: &LockSet<'_>) -> String {
-    let code = code_expression(set);
-    let mark = when(GRANTED, &format!("pg_catalog.pg_advisory_lock({CARRIED})"));
-    format!(
-        "{}SELECT pg_catalog.set_config('{CODE_SETTING}', ({code})::pg_catalog.text, false); \
-         SELECT {mark}; {}",
-        Guards::of(set).statement(),
-        for_all(set, "pg_advisory_lock", GRANTED)
-    )
-}
-
-const CODE_SETTING: &str = "diesel_advisory.code";
-const CODE: &str = "pg_catalog.current_setting('diesel_advisory.code')";
-const GRANTED: &str =
-    "pg_catalog.current_setting('diesel_advisory.code') OPERATOR(pg_catalog.=) '0'";
-
-/// The same as [`carry_in`], if [`try_carry_out`] has taken the locks.
-pub(crate) fn try_carry_in(set: &LockSet<'_>) -> String {
-    let take = for_all(set, "pg_advisory_xact_lock", GRANTED);
-    format!("{take}; {}", put_down(set, GRANTED))
-}
-
-/// `SELECT`s what [`try_carry_out`] has kept.
-pub(crate) fn carried_code() -> Statement {
-    Statement::default().sql(&format!("SELECT {CODE}::int AS code FOR UPDATE"))
 }
