@@ -19,7 +19,7 @@ use crate::sql::answer::Taking;
 use crate::sql::carry::{
     carried_code, carry_in, carry_out, drop_carried, try_carry_in, try_carry_out,
 };
-use crate::sql::take::{Checks, begin_checked, take, try_take, why_refused};
+use crate::sql::take::{Checks, begin_checked, late_timeout, take, try_take, why_refused};
 
 /// Encloses the attempt to lock inside of a savepoint that Diesel knows of.
 ///
@@ -85,10 +85,12 @@ async fn begin<L: Link>(
         let code = link.code(try_take(set, checks)).await;
         keep_if_granted(link, code).await?
     } else if modes.is_default() {
-        let sql = format!("{}; {}", begin_checked(set), take(set, Checks::None));
+        let (begin, take) = (begin_checked(set), take(set, Checks::None));
+        let sql = format!("{begin}; {take}{}", late_timeout(set));
         begin_with(link, &sql, set, began, &why_refused(set), "ROLLBACK; ").await?
     } else {
-        let sql = format!("{}; {}", modes.begin(), take(set, checks));
+        let (begin, take) = (modes.begin(), take(set, checks));
+        let sql = format!("{begin}; {take}{}", late_timeout(set));
         begin_with(link, &sql, set, began, "", "ROLLBACK; ").await?
     };
     match answer {

@@ -149,6 +149,18 @@ pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
     }
 }
 
+/// What has to stand behind [`take`] where nothing else does, in the same message.
+///
+/// A timeout can fire in the moment of the grant. The server cancels at its next look for that, which is
+/// between two statements. Without a further one it would be the first statement of the work.
+pub(crate) fn late_timeout(set: &LockSet<'_>) -> &'static str {
+    // Behind a set stands what gives `lock_timeout` its value back.
+    match (set.wait, set.locks.len()) {
+        (Wait::AtMost(_), 1) => "; SELECT",
+        _ => "",
+    }
+}
+
 /// `SELECT`s that wait for all locks of a set, in order. They answer with no rows: `void` is never null.
 pub(super) fn wait_for_all(all: &[Keys], set: &LockSet<'_>, timeout: Option<&Timeout>) -> String {
     let selects = all.iter().map(|keys| {

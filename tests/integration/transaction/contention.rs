@@ -158,6 +158,49 @@ fn waits_that_end_just_then_leave_nothing_held() {
     assert!(ended.into_inner() > 0, "no wait has ended in vain");
 }
 
+/// A timeout can fire in the moment of the grant, and PostgreSQL then cancels whatever comes next. That is
+/// the wait itself, and never the first statement of the work.
+#[test]
+fn a_timeout_that_comes_with_the_grant_is_not_the_works() {
+    const WAITERS: usize = 12;
+
+    let sandbox = sandbox();
+    let lock = unique("contention.late");
+    let granted = AtomicUsize::new(0);
+    let ended = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..WAITERS {
+            let (sandbox, lock, granted, ended) = (&sandbox, &lock, &granted, &ended);
+            scope.spawn(move || {
+                let mut conn = connect_to(sandbox.url());
+                let timeout = Duration::from_millis(1 + u64::try_from(number % 3).unwrap());
+                let work = |conn: &mut PgConnection| {
+                    granted.fetch_add(1, Ordering::Relaxed);
+                    diesel::sql_query("SELECT pg_sleep(0.0005)").execute(conn)?;
+                    Ok::<_, Error>(())
+                };
+                let began = Instant::now();
+                while began.elapsed() < DURATION {
+                    let result = if number % 2 == 0 {
+                        conn.advisory(lock).timeout(timeout).run(work)
+                    } else {
+                        conn.advisory_session(lock).timeout(timeout).run(work)
+                    };
+                    match result {
+                        Ok(()) => {}
+                        Err(Error::Unavailable(_)) => {
+                            ended.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert!(granted.into_inner() > 0, "nobody was let in");
+    assert!(ended.into_inner() > 0, "no wait has ended in vain");
+}
+
 /// Repeats a serializable transaction, as one has to be ready to: with many holders in a row,
 /// PostgreSQL may see a conflict where there was none.
 fn serializable<T>(mut run: impl FnMut() -> QueryResult<T>) -> T {
