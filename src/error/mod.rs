@@ -25,6 +25,7 @@ pub(crate) mod unavailable;
 ///
 /// ```
 /// # diesel_advisory_sandbox::doctest!(conn, other);
+/// # use diesel_advisory_sandbox::schema::books;
 /// use diesel::prelude::*;
 /// use diesel_advisory::{AdvisoryConnection, Error};
 ///
@@ -44,7 +45,7 @@ pub(crate) mod unavailable;
 /// fn close_month(conn: &mut PgConnection) -> QueryResult<usize> {
 ///     conn.advisory("billing.close_month")
 ///         .no_wait()
-///         .run(|conn| diesel::sql_query("SELECT 1").execute(conn))
+///         .run(|conn| diesel::update(books::table).set(books::closed.eq(true)).execute(conn))
 /// }
 ///
 /// let held = other.advisory_session("billing.close_month").acquire()?;
@@ -167,10 +168,13 @@ impl Error {
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory_sandbox::schema::books;
     /// use diesel::prelude::*;
     /// use diesel_advisory::{AdvisoryConnection, Error};
     ///
-    /// let result = conn.advisory("").run(|conn| diesel::sql_query("SELECT 1").execute(conn));
+    /// let result = conn
+    ///     .advisory("")
+    ///     .run(|conn| diesel::update(books::table).set(books::closed.eq(true)).execute(conn));
     /// let diesel_error: diesel::result::Error = result.unwrap_err();
     /// assert!(matches!(Error::find_in(&diesel_error), Some(Error::EmptyName)));
     /// ```
