@@ -14,6 +14,7 @@ mod asynchronous {
     mod session;
     mod session_round_trips;
     mod sets;
+    mod statements;
     mod transaction;
     mod waiting;
     mod xact;
@@ -54,6 +55,7 @@ mod blocking {
     mod session;
     mod session_round_trips;
     mod sets;
+    mod statements;
     mod transaction;
     mod waiting;
     mod xact;

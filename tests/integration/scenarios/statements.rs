@@ -1,0 +1,79 @@
+//! Which statements the server gets to see.
+
+use diesel::sql_types::BigInt;
+use diesel::{QueryableByName, RunQueryDsl as _};
+use diesel_advisory::Error;
+use diesel_advisory_sandbox::Sandbox;
+
+use super::round_trips::counted;
+use super::side::*;
+use crate::support::{Wait, unique};
+
+/// Acquires and releases the lock in every scope.
+#[helper]
+async fn in_each_scope(conn: &mut Conn, wait: Wait, name: &str) {
+    let run = wait.on(conn.advisory(name));
+    run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+    let run = wait.on(conn.advisory(name)).serializable();
+    run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+    begin(conn).await;
+    wait.on(conn.advisory_xact(name)).acquire().await.unwrap();
+    let run = wait.on(conn.advisory(name));
+    run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+    commit(conn).await;
+    let acquire = wait.on(conn.advisory_session(name)).acquire();
+    acquire.await.unwrap().release().await.unwrap();
+}
+
+/// A `DO` block is parsed on each call, and needs the library of PL/pgSQL, which a server loses when
+/// its files are replaced below it.
+#[scenario]
+async fn a_free_lock_without_a_timeout_needs_no_block() {
+    let (proxy, mut conn) = counted().await;
+    for wait in [Wait::Inherit, Wait::Forever, Wait::No] {
+        proxy.reset();
+        in_each_scope(&mut conn, wait, &unique("no_block")).await;
+        let sent = proxy.sent();
+        assert!(sent.len() >= 8, "{wait:?}: {sent:#?}");
+        let block = sent.iter().find(|sql| sql.contains("DO $"));
+        assert_eq!(block, None, "{wait:?}");
+    }
+}
+
+#[scenario]
+async fn a_thousand_names_are_one_row_of_pg_stat_statements_for_each_form() {
+    let builder = Sandbox::builder()
+        .setting("shared_preload_libraries", "pg_stat_statements")
+        .setting("pg_stat_statements.track", "all");
+    let server = builder.start().unwrap();
+    let mut conn = connect_to(server.url()).await;
+    let mut watch = <diesel::PgConnection as diesel::Connection>::establish(server.url()).unwrap();
+    let create = diesel::sql_query("CREATE EXTENSION pg_stat_statements");
+    create.execute(&mut watch).unwrap();
+    for wait in Wait::ALL {
+        in_each_scope(&mut conn, wait, "the first").await;
+        in_each_scope(&mut conn, wait, "the second").await;
+    }
+    let forms = rows_of_locks(&mut watch);
+    assert!(forms > 0);
+    for index in 0..1_000 {
+        let wait = Wait::ALL[index % Wait::ALL.len()];
+        in_each_scope(&mut conn, wait, &format!("name {index}")).await;
+    }
+    assert_eq!(rows_of_locks(&mut watch), forms);
+}
+
+/// The rows of `pg_stat_statements`, but for those of the one who asks.
+fn rows_of_locks(watch: &mut diesel::PgConnection) -> i64 {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let count =
+        "SELECT count(*) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'";
+    diesel::sql_query(count)
+        .get_result::<Row>(watch)
+        .unwrap()
+        .count
+}
