@@ -1,26 +1,17 @@
-//! The harness.
+//! The harness, as a user sees it.
 
 use std::fmt;
 use std::io::Write;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::connection::LoadConnection;
-use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
+use diesel::migration::{MigrationSource, MigrationVersion, Result};
 use diesel::pg::Pg;
-use diesel_migrations::{HarnessWithOutput, MigrationError, MigrationHarness};
+use diesel_migrations::{MigrationError, MigrationHarness};
 
-use super::applied::Applied;
-use super::waiting::{Pace, Reports, Waiting};
-use crate::blocking::link::{Blocking, ready};
-use crate::error::Error;
-use crate::error::unavailable::Unavailable;
+use super::waiting::Waiting;
 use crate::lock::id::LockId;
 use crate::lock::into_id::IntoLockId;
-use crate::lock::request::Request;
-use crate::lock::wait::Wait;
-use crate::protocol::session;
-use crate::sql::release::HeldLocks;
 
 /// A [`MigrationHarness`] that runs and reverts migrations under an advisory lock.
 ///
@@ -58,13 +49,13 @@ use crate::sql::release::HeldLocks;
 /// [`PgConnection`]: https://docs.rs/diesel/2.3/diesel/pg/struct.PgConnection.html
 #[must_use = "nothing is migrated until one of its methods is called"]
 pub struct LockedHarness<'h, C> {
-    conn: &'h mut C,
+    pub(super) conn: &'h mut C,
     /// `None`: the one that is migrated.
-    lock_connection: Option<&'h mut C>,
-    lock_id: Option<LockId<'static>>,
-    timeout: Option<Duration>,
-    on_wait: Option<OnWait>,
-    output: Option<Box<dyn Write + Send>>,
+    pub(super) lock_connection: Option<&'h mut C>,
+    pub(super) lock_id: Option<LockId<'static>>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) on_wait: Option<OnWait>,
+    pub(super) output: Option<Box<dyn Write + Send>>,
 }
 
 /// It owns what it captures. If it could borrow, the harness would be borrowed until it is dropped, instead
@@ -290,194 +281,6 @@ where
     pub fn locked<T>(&mut self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
         let schema = self.lock_schema()?;
         self.locked_in(&schema, |harness| work(harness.conn))
-    }
-
-    pub(super) fn locked_in<T>(
-        &mut self,
-        schema: &str,
-        work: impl FnOnce(&mut Reporting<'_, C>) -> Result<T>,
-    ) -> Result<T> {
-        let id = self
-            .lock_id
-            .clone()
-            .unwrap_or_else(|| ("diesel_advisory.migrations", schema).into());
-        let locks = self.acquire(&id)?;
-        let mut held = Held {
-            harness: self,
-            locks: Some(locks),
-        };
-        let value = work(&mut Reporting {
-            conn: held.harness.conn,
-            output: held.harness.output.as_deref_mut(),
-        })?;
-        held.release()?;
-        Ok(value)
-    }
-
-    pub(super) fn applied(&mut self) -> Result<Applied> {
-        Ok(Applied::read(self.conn)?)
-    }
-
-    /// The schema that the lock is of, if it is not set.
-    fn lock_schema(&mut self) -> Result<String> {
-        match self.lock_id {
-            Some(_) => Ok(String::new()),
-            None => Ok(self.applied()?.schema),
-        }
-    }
-
-    fn lock_connection(&mut self) -> &mut C {
-        match &mut self.lock_connection {
-            Some(conn) => conn,
-            None => self.conn,
-        }
-    }
-
-    /// Tries until it has acquired the lock. Between two attempts the session is idle: see
-    /// [why](super#why-it-polls).
-    fn acquire(&mut self, id: &LockId<'static>) -> Result<HeldLocks> {
-        let began = Instant::now();
-        let mut pace = Pace::new();
-        let mut reports = Reports::new();
-        loop {
-            let waited = began.elapsed();
-            let is_last = self.timeout.is_some_and(|timeout| waited >= timeout);
-            let look = is_last || (self.is_heard() && reports.is_due(waited));
-            let attempt = try_lock(self.lock_connection(), id.clone(), look)?;
-            let unavailable = match attempt {
-                Attempt::Held(locks) => return Ok(locks),
-                Attempt::Busy(unavailable) => unavailable,
-            };
-            match unavailable {
-                Some(mut unavailable) if is_last => {
-                    unavailable.waited = waited;
-                    return Err(Error::Unavailable(unavailable).into());
-                }
-                // It has been released since: no session is left to name.
-                Some(unavailable) if unavailable.holders.is_empty() => {}
-                Some(unavailable) => {
-                    self.tell(&Waiting::new(unavailable, waited));
-                    reports.told(waited);
-                }
-                None => {}
-            }
-            let left = self
-                .timeout
-                .map(|timeout| timeout.saturating_sub(began.elapsed()));
-            let delay = pace.next_delay();
-            thread::sleep(left.map_or(delay, |left| left.min(delay)));
-        }
-    }
-
-    /// Whether the holders are worth a query: a closure or a subscriber is told of them.
-    fn is_heard(&self) -> bool {
-        #[cfg(feature = "tracing")]
-        if tracing::enabled!(tracing::Level::INFO) {
-            return true;
-        }
-        self.on_wait.is_some()
-    }
-
-    fn tell(&mut self, waiting: &Waiting) {
-        #[cfg(feature = "tracing")]
-        tracing::info!(
-            lock = %waiting.lock,
-            pid = waiting.holders.first().map(|holder| holder.pid),
-            application = waiting.holders.first().and_then(|holder| holder.application_name.as_deref()),
-            waited = ?waiting.waited,
-            "{waiting}"
-        );
-        if let Some(on_wait) = &mut self.on_wait {
-            on_wait(waiting);
-        }
-    }
-}
-
-enum Attempt {
-    Held(HeldLocks),
-    /// With the holders, if they were asked for.
-    Busy(Option<Unavailable>),
-}
-
-fn try_lock<C>(conn: &mut C, id: LockId<'static>, look: bool) -> Result<Attempt>
-where
-    C: LoadConnection<Backend = Pg>,
-{
-    let mut request = Request::new([id]);
-    request.wait = Wait::No;
-    let conn = &mut Blocking(conn);
-    let attempt = ready(session::acquire(conn, request))?;
-    if !look {
-        return Ok(attempt.granted().map_or(Attempt::Busy(None), Attempt::Held));
-    }
-    match ready(attempt.or_unavailable(conn)) {
-        Ok(locks) => Ok(Attempt::Held(locks)),
-        Err(Error::Unavailable(unavailable)) => Ok(Attempt::Busy(Some(unavailable))),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A harness that holds its lock. Dropping it, as an error or a panic does, releases the lock without
-/// reporting errors.
-struct Held<'l, 'h, C>
-where
-    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
-{
-    harness: &'l mut LockedHarness<'h, C>,
-    locks: Option<HeldLocks>,
-}
-
-impl<C> Held<'_, '_, C>
-where
-    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
-{
-    fn release(&mut self) -> Result<()> {
-        if let Some(locks) = self.locks.take() {
-            let conn = self.harness.lock_connection();
-            ready(session::release(&mut Blocking(conn), &locks))?;
-        }
-        Ok(())
-    }
-}
-
-impl<C> Drop for Held<'_, '_, C>
-where
-    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
-{
-    fn drop(&mut self) {
-        drop(self.release());
-    }
-}
-
-/// The connection, with what it runs and reverts written to the output.
-pub(super) struct Reporting<'r, C> {
-    conn: &'r mut C,
-    output: Option<&'r mut (dyn Write + Send + 'static)>,
-}
-
-impl<C: MigrationHarness<Pg>> MigrationHarness<Pg> for Reporting<'_, C> {
-    fn run_migration(
-        &mut self,
-        migration: &dyn Migration<Pg>,
-    ) -> Result<MigrationVersion<'static>> {
-        match &mut self.output {
-            None => self.conn.run_migration(migration),
-            Some(output) => HarnessWithOutput::new(self.conn, output).run_migration(migration),
-        }
-    }
-
-    fn revert_migration(
-        &mut self,
-        migration: &dyn Migration<Pg>,
-    ) -> Result<MigrationVersion<'static>> {
-        match &mut self.output {
-            None => self.conn.revert_migration(migration),
-            Some(output) => HarnessWithOutput::new(self.conn, output).revert_migration(migration),
-        }
-    }
-
-    fn applied_migrations(&mut self) -> Result<Vec<MigrationVersion<'static>>> {
-        self.conn.applied_migrations()
     }
 }
 

@@ -115,6 +115,8 @@
 
 mod applied;
 mod harness;
+mod locked;
+mod output;
 mod runs;
 mod waiting;
 
