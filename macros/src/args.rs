@@ -16,6 +16,7 @@ const OPTIONS: &[(&str, Value, Effect)] = &[
     ("no_wait", No, Method("no_wait")),
     ("skip", No, Skip),
     ("shared", No, Method("shared")),
+    ("allow_standby", No, Method("allow_standby")),
     ("session", No, Session),
     ("conn", Yes(argument_name, "db"), Conn),
     ("read_committed", No, Mode("read_committed")),

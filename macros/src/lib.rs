@@ -95,6 +95,7 @@ use proc_macro::TokenStream;
 /// | `no_wait` | it waits | Does not wait for the lock |
 /// | `skip` | it fails | Returns `Ok(None)` if the lock is unavailable, [see below](#skip). Needs `no_wait` or `timeout` |
 /// | `shared` | exclusive | Takes a shared lock, which excludes only exclusive ones |
+/// | `allow_standby` | refused | Takes the lock on a standby too, where it excludes only sessions of that server |
 /// | `session` | a transaction | Holds the lock for the session. No transaction is opened: each statement commits on its own |
 /// | `conn = db` | the first argument | Which argument is the connection |
 /// | `read_committed`, `repeatable_read`, `serializable` | the session's | The isolation level of the transaction. Its snapshot is taken after the lock |

@@ -4,8 +4,6 @@
 
 #[cfg(feature = "macros")]
 mod attribute;
-#[cfg(all(feature = "async", feature = "macros"))]
-mod attribute_async;
 #[cfg(feature = "async")]
 mod cancellation;
 #[cfg(feature = "migrations")]
@@ -22,7 +20,6 @@ mod scenarios;
 mod send;
 mod session;
 mod sets;
-mod sets_large;
 mod support;
 mod transaction;
 mod waiting;

@@ -1,6 +1,8 @@
 //! `#[advisory]`: the whole function runs under a lock.
 
 #[cfg(feature = "async")]
+mod async_options;
+#[cfg(feature = "async")]
 mod asynchronous;
 mod connections;
 mod default_id;
@@ -13,6 +15,7 @@ mod lints;
 mod macro_rules;
 mod scopes;
 mod skip;
+mod standby;
 mod waiting;
 
 use std::error::Error as StdError;

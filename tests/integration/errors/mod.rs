@@ -102,7 +102,7 @@ type Case = (
     Option<&'static str>,
 );
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     (
         unavailable,
         |error| matches!(error, Error::Unavailable(_)),
@@ -151,6 +151,15 @@ const CASES: [Case; 11] = [
         [
             "the database session of this advisory lock is used by other clients too",
             "whose lock ends with its transaction",
+        ],
+        None,
+    ),
+    (
+        || Error::Standby,
+        |error| matches!(error, Error::Standby),
+        [
+            "the server is a standby, whose advisory locks exclude nobody on the primary",
+            "or call `allow_standby()` if that is meant",
         ],
         None,
     ),

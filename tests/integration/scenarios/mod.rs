@@ -14,6 +14,7 @@ mod asynchronous {
     mod session;
     mod session_round_trips;
     mod sets;
+    mod standby;
     mod statements;
     mod transaction;
     mod waiting;
@@ -55,6 +56,7 @@ mod blocking {
     mod session;
     mod session_round_trips;
     mod sets;
+    mod standby;
     mod statements;
     mod transaction;
     mod waiting;

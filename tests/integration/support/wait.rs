@@ -44,6 +44,8 @@ pub(crate) trait Adjustable {
 
     fn no_wait(self) -> Self;
 
+    fn allow_standby(self) -> Self;
+
     fn and(self, id: LockId<'static>) -> Self;
 }
 
@@ -56,6 +58,10 @@ macro_rules! adjustable {
 
             fn no_wait(self) -> Self {
                 self.no_wait()
+            }
+
+            fn allow_standby(self) -> Self {
+                self.allow_standby()
             }
 
             fn and(self, id: LockId<'static>) -> Self {

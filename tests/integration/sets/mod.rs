@@ -1,5 +1,7 @@
 //! Several locks at once, taken in one order. That it is all or none is in `scenarios`.
 
+mod large;
+
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;

@@ -28,7 +28,10 @@ const SHARED: (bool, bool) = (true, true);
 
 #[advisory]
 async fn by_default(conn: &mut AsyncPgConnection) -> QueryResult<u32> {
-    assert_eq!(look("integration::attribute_async::by_default"), EXCLUSIVE);
+    assert_eq!(
+        look("integration::attribute::async_options::by_default"),
+        EXCLUSIVE
+    );
     Ok(depth(conn))
 }
 

@@ -1,0 +1,65 @@
+//! A standby, whose locks exclude nobody on the primary.
+
+use diesel_advisory::Error;
+use diesel_advisory_sandbox::Sandbox;
+
+use super::side::*;
+use crate::support::{Adjustable, Wait};
+
+fn adjusted<L: Adjustable>(lock: L, wait: Wait, allowed: bool) -> L {
+    let lock = wait.on(lock);
+    if allowed { lock.allow_standby() } else { lock }
+}
+
+/// Takes and frees a lock in every scope: what came of each.
+#[helper]
+async fn take_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Error>; 5] {
+    let lock = adjusted(conn.advisory("standby.around"), wait, allowed);
+    let around = lock.run(async |_| Ok(())).await;
+    let lock = adjusted(conn.advisory("standby.repeatable"), wait, allowed);
+    let repeatable = lock.repeatable_read().run(async |_| Ok(())).await;
+
+    begin(conn).await;
+    let lock = adjusted(conn.advisory_xact("standby.inside"), wait, allowed);
+    let inside = lock.acquire().await;
+    let lock = adjusted(conn.advisory("standby.nested"), wait, allowed);
+    let nested = lock.run(async |_| Ok(())).await;
+    // Refused or not, the transaction is usable.
+    assert_eq!(integer(conn, "SELECT 1 AS value").await, 1);
+    roll_back(conn).await;
+
+    let lock = adjusted(conn.advisory_session("standby.session"), wait, allowed);
+    let session = lock.run(async |_| Ok(())).await;
+    [around, repeatable, inside, nested, session]
+}
+
+/// How many advisory locks the server holds.
+const HELD: &str = "SELECT count(*)::int AS value FROM pg_locks WHERE locktype = 'advisory'";
+
+#[scenario]
+async fn a_standby_grants_a_lock_only_if_told_to_and_a_promoted_one_always() {
+    let primary = Sandbox::start().unwrap();
+    let standby = primary.standby().start().unwrap();
+    let mut conn = connect_to(standby.url()).await;
+    for wait in Wait::ALL {
+        for refused in take_each(&mut conn, wait, false).await {
+            assert!(
+                matches!(refused, Err(Error::Standby)),
+                "{wait:?}: {refused:?}"
+            );
+        }
+        assert_eq!(integer(&mut conn, HELD).await, 0, "{wait:?}");
+        for taken in take_each(&mut conn, wait, true).await {
+            assert!(taken.is_ok(), "{wait:?}: {taken:?}");
+        }
+        assert_eq!(integer(&mut conn, HELD).await, 0, "{wait:?}");
+    }
+    assert!(!conn.is_advisory_locked("standby.look").await.unwrap());
+    primary.crash().unwrap();
+    standby.promote().unwrap();
+    for wait in Wait::ALL {
+        for taken in take_each(&mut conn, wait, false).await {
+            assert!(taken.is_ok(), "{wait:?}: {taken:?}");
+        }
+    }
+}
