@@ -47,6 +47,13 @@ use crate::lock::into_id::IntoLockId;
 /// If a migration panics, the lock is released while the panic goes on.
 ///
 /// [`PgConnection`]: https://docs.rs/diesel/2.3/diesel/pg/struct.PgConnection.html
+/// [`Error::find_in`]: crate::error::Error::find_in
+/// [`Error::Unavailable`]: crate::error::Error::Unavailable
+/// [`Error::InTransaction`]: crate::error::Error::InTransaction
+/// [`Error::SharedSession`]: crate::error::Error::SharedSession
+/// [`Error::Standby`]: crate::error::Error::Standby
+/// [`Error::NotHeld`]: crate::error::Error::NotHeld
+/// [`Error::Database`]: crate::error::Error::Database
 #[must_use = "nothing is migrated until one of its methods is called"]
 pub struct LockedHarness<'h, C> {
     pub(super) conn: &'h mut C,
@@ -169,7 +176,8 @@ where
         self
     }
 
-    /// Writes a line for each migration that is run or reverted, as Diesel's [`HarnessWithOutput`] does.
+    /// Writes a line for each migration that is run or reverted, as Diesel's
+    /// [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput) does.
     ///
     /// Default: nothing is written.
     ///
