@@ -26,6 +26,11 @@ use std::future::Future;
 /// locked(conn, async |_conn| Ok(())).await?;
 /// # });
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an async closure whose future can be sent to another thread",
+    note = "write a closure as `async |conn| {{ … }}`",
+    note = "bound a parameter by `F: for<'c> AsyncFunc<&'c mut C, Result<T, E>, Fut: Send> + Send`"
+)]
 pub trait AsyncFunc<T, R>:
     AsyncFnOnce(T) -> R + FnOnce(T) -> <Self as AsyncFunc<T, R>>::Fut
 {

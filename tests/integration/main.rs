@@ -8,6 +8,7 @@ mod attribute;
 mod cancellation;
 #[cfg(feature = "migrations")]
 mod catalog;
+mod connections;
 mod errors;
 mod functions;
 mod ids;
