@@ -9,6 +9,7 @@ mod asynchronous {
     mod failed_wait;
     mod ids;
     mod isolation;
+    mod log;
     mod nesting;
     mod round_trips;
     mod session;
@@ -51,6 +52,7 @@ mod blocking {
     mod failed_wait;
     mod ids;
     mod isolation;
+    mod log;
     mod nesting;
     mod round_trips;
     mod session;

@@ -62,11 +62,15 @@ impl Folder {
         Ok(path)
     }
 
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read(self.path.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     pub(crate) fn log_tail(&self) -> String {
         const LINES: usize = 20;
 
-        let log = fs::read(self.path.join("log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].join("\n")
     }

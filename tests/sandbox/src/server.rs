@@ -79,6 +79,12 @@ impl Sandbox {
         socket_url(&self.folder.path, PORT, user, database)
     }
 
+    /// What the server has written to its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.folder.log()
+    }
+
     /// The server's major version.
     pub fn version(&self) -> u32 {
         self.programs.major_version
