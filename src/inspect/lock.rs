@@ -107,9 +107,10 @@ impl Selectable<Pg> for Lock {
             pg_stat_activity::state.nullable(),
             // An age, because the clocks of two machines differ.
             sql(
-                "extract(epoch FROM pg_catalog.clock_timestamp() - CASE WHEN pg_locks.granted \
+                "extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
+                 CASE WHEN pg_locks.granted \
                  THEN pg_stat_activity.state_change \
-                 ELSE coalesce(pg_locks.waitstart, pg_stat_activity.query_start) END)::float8",
+                 ELSE coalesce(pg_locks.waitstart, pg_stat_activity.query_start) END)::pg_catalog.float8",
             ),
             // It looks through all locks, while nobody can take any: not for those who do not wait.
             sql("CASE WHEN NOT pg_locks.granted \

@@ -12,6 +12,7 @@ mod asynchronous {
     mod log;
     mod nesting;
     mod round_trips;
+    mod search_path;
     mod session;
     mod session_round_trips;
     mod sets;
@@ -27,7 +28,7 @@ mod asynchronous {
         pub(crate) use diesel_advisory_test_macros::keep as helper;
         pub(crate) use diesel_async::{
             AnsiTransactionManager, AsyncConnection as _, AsyncPgConnection as Conn,
-            TransactionManager,
+            SimpleAsyncConnection as _, TransactionManager,
         };
         pub(crate) use tokio::test as scenario;
 
@@ -55,6 +56,7 @@ mod blocking {
     mod log;
     mod nesting;
     mod round_trips;
+    mod search_path;
     mod session;
     mod session_round_trips;
     mod sets;
@@ -65,7 +67,9 @@ mod blocking {
     mod xact;
 
     mod side {
-        pub(crate) use diesel::connection::{AnsiTransactionManager, TransactionManager};
+        pub(crate) use diesel::connection::{
+            AnsiTransactionManager, SimpleConnection as _, TransactionManager,
+        };
         pub(crate) use diesel::{Connection as _, PgConnection as Conn};
         pub(crate) use diesel_advisory::AdvisoryConnection as _;
         pub(crate) use diesel_advisory::IntoAdvisorySession as _;

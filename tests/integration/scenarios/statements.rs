@@ -1,7 +1,5 @@
 //! Which statements the server gets to see.
 
-use diesel::sql_types::BigInt;
-use diesel::{QueryableByName, RunQueryDsl as _};
 use diesel_advisory::Error;
 use diesel_advisory_sandbox::Sandbox;
 
@@ -47,33 +45,20 @@ async fn a_thousand_names_are_one_row_of_pg_stat_statements_for_each_form() {
         .setting("pg_stat_statements.track", "all");
     let server = builder.start().unwrap();
     let mut conn = connect_to(server.url()).await;
-    let mut watch = <diesel::PgConnection as diesel::Connection>::establish(server.url()).unwrap();
-    let create = diesel::sql_query("CREATE EXTENSION pg_stat_statements");
-    create.execute(&mut watch).unwrap();
+    execute(&mut conn, "CREATE EXTENSION pg_stat_statements").await;
     for wait in Wait::ALL {
         in_each_scope(&mut conn, wait, "the first").await;
         in_each_scope(&mut conn, wait, "the second").await;
     }
-    let forms = rows_of_locks(&mut watch);
+    let forms = integer(&mut conn, FORMS).await;
     assert!(forms > 0);
     for index in 0..1_000 {
         let wait = Wait::ALL[index % Wait::ALL.len()];
         in_each_scope(&mut conn, wait, &format!("name {index}")).await;
     }
-    assert_eq!(rows_of_locks(&mut watch), forms);
+    assert_eq!(integer(&mut conn, FORMS).await, forms);
 }
 
-/// The rows of `pg_stat_statements`, but for those of the one who asks.
-fn rows_of_locks(watch: &mut diesel::PgConnection) -> i64 {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = BigInt)]
-        count: i64,
-    }
-    let count =
-        "SELECT count(*) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'";
-    diesel::sql_query(count)
-        .get_result::<Row>(watch)
-        .unwrap()
-        .count
-}
+/// Counts the rows of `pg_stat_statements`, but for those of the one who asks.
+const FORMS: &str = "SELECT count(*)::int AS value FROM pg_stat_statements \
+     WHERE query NOT LIKE '%pg_stat_statements%'";

@@ -1,0 +1,143 @@
+//! A `search_path` on which every function, operator and type of PostgreSQL has a double that fails.
+
+use std::time::Duration;
+
+use diesel_advisory::{Error, LockId, inspect};
+
+use super::side::*;
+use crate::support::{self, Holder, LEVELS, Wait, at_level};
+
+/// Doubles what can be doubled: pseudo-types and the like cannot.
+const DOUBLES: &str = r"
+    CREATE SCHEMA hostile;
+    DO $do$
+    DECLARE it record;
+    BEGIN
+        FOR it IN
+            SELECT proname AS name, pg_catalog.oidvectortypes(proargtypes) AS arguments,
+                pg_catalog.format_type(prorettype, NULL) AS result
+            FROM pg_catalog.pg_proc
+            WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f' AND NOT proretset
+        LOOP
+            BEGIN
+                EXECUTE format('CREATE FUNCTION hostile.%I(%s) RETURNS %s LANGUAGE plpgsql AS '
+                    '$$BEGIN RAISE EXCEPTION ''hostile''; END$$', it.name, it.arguments, it.result);
+            EXCEPTION WHEN OTHERS THEN NULL;
+            END;
+        END LOOP;
+        FOR it IN
+            SELECT oid, oprname AS name, oprleft::regtype AS l, oprright::regtype AS r,
+                oprresult::regtype AS result
+            FROM pg_catalog.pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace AND oprleft <> 0
+        LOOP
+            BEGIN
+                EXECUTE format('CREATE FUNCTION hostile.operator_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS '
+                    '$$BEGIN RAISE EXCEPTION ''hostile''; END$$', it.oid, it.l, it.r, it.result);
+                EXECUTE format('CREATE OPERATOR hostile.%s (LEFTARG = %s, RIGHTARG = %s, '
+                    'FUNCTION = hostile.operator_%s)', it.name, it.l, it.r, it.oid);
+            EXCEPTION WHEN OTHERS THEN NULL;
+            END;
+        END LOOP;
+        FOR it IN
+            SELECT typname AS name FROM pg_catalog.pg_type
+            WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype = 'b' AND typname NOT LIKE '\_%'
+        LOOP
+            EXECUTE format('CREATE TYPE hostile.%I AS (nothing pg_catalog.bool)', it.name);
+        END LOOP;
+    END
+    $do$;";
+
+const HOSTILE: &str = "SET search_path = hostile, pg_catalog";
+
+/// A database with the doubles: its URL.
+fn hostile_database() -> String {
+    let url = support::database();
+    support::execute(&mut support::connect_to(&url), DOUBLES);
+    url
+}
+
+#[scenario]
+async fn a_hostile_search_path_changes_nothing_about_a_lock() {
+    let url = hostile_database();
+    let mut conn = connect_to(&url).await;
+    execute(&mut conn, HOSTILE).await;
+    for sql in [
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT current_setting('lock_timeout')",
+        "SELECT 1 = 1",
+        "SELECT 1::pg_catalog.text::text",
+    ] {
+        let failed = conn.batch_execute(sql).await;
+        assert!(failed.is_err(), "nothing is hostile about {sql}");
+    }
+    let ids = [
+        LockId::from("search_path"),
+        LockId::from(7),
+        LockId::from((7, 7)),
+        LockId::hashtext_pair("search", "path"),
+        LockId::hashtextextended("search_path"),
+    ];
+    let waits = [
+        Wait::Inherit,
+        Wait::AtMost(Duration::from_secs(60)),
+        Wait::Forever,
+        Wait::No,
+    ];
+    for id in ids {
+        for wait in waits {
+            take_each(&mut conn, wait, &id).await;
+        }
+        assert!(!conn.is_advisory_locked(id.clone()).await.unwrap(), "{id}");
+    }
+    let _holder = Holder::at(&url, "search_path");
+    assert!(conn.is_advisory_locked("search_path").await.unwrap());
+    let mut other = support::connect_to(&url);
+    support::execute(&mut other, HOSTILE);
+    let locks = diesel::RunQueryDsl::load::<inspect::Lock>(inspect::locks(), &mut other);
+    assert!(!locks.unwrap().is_empty());
+    for wait in [Wait::No, Wait::AtMost(Duration::from_millis(5))] {
+        refused_each(&mut conn, wait).await;
+    }
+}
+
+/// Acquires and frees the lock, and a set of three, in every scope and at every level.
+#[helper]
+async fn take_each(conn: &mut Conn, wait: Wait, id: &LockId<'static>) {
+    let case = format!("{id}, {wait:?}");
+    for level in LEVELS {
+        let run = at_level!(Some(level), conn.advisory(id.clone()));
+        let ran = wait.on(run).run(async |_| Ok::<_, Error>(())).await;
+        ran.expect(&case);
+        let run = at_level!(Some(level), conn.advisory(id.clone()).and("two").and(3));
+        let ran = wait.on(run).run(async |_| Ok::<_, Error>(())).await;
+        ran.expect(&case);
+    }
+    begin(conn).await;
+    let set = conn.advisory_xact(id.clone()).and("two").and(3);
+    wait.on(set).acquire().await.expect(&case);
+    let run = wait.on(conn.advisory(id.clone()).shared());
+    let ran = run.run(async |_| Ok::<_, Error>(())).await;
+    ran.expect(&case);
+    commit(conn).await;
+    let set = wait.on(conn.advisory_session(id.clone()).and("two").and(3));
+    let mut held = set.acquire().await.expect(&case);
+    assert!(held.is_held().await.expect(&case));
+    held.release().await.expect(&case);
+}
+
+/// Asks for a lock that another session holds.
+#[helper]
+async fn refused_each(conn: &mut Conn, wait: Wait) {
+    for level in LEVELS {
+        let run = at_level!(Some(level), conn.advisory("search_path"));
+        let ran = wait.on(run).run(async |_| Ok::<_, Error>(())).await;
+        assert!(ran.is_err_and(|error| error.is_unavailable()), "{level:?}");
+    }
+    begin(conn).await;
+    let acquired = wait.on(conn.advisory_xact("search_path")).acquire().await;
+    assert!(acquired.is_err_and(|error| error.is_unavailable()));
+    roll_back(conn).await;
+    let run = wait.on(conn.advisory_session("search_path"));
+    let ran = run.run(async |_| Ok::<_, Error>(())).await;
+    assert!(ran.is_err_and(|error| error.is_unavailable()));
+}
