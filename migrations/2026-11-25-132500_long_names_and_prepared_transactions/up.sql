@@ -3,6 +3,17 @@ ALTER TABLE diesel_advisory.lock_names DROP CONSTRAINT lock_names_pkey;
 CREATE UNIQUE INDEX lock_names_key ON diesel_advisory.lock_names
     (classid, objid, objsubid, pg_catalog.md5(name));
 
+-- A function is parsed with its caller's search_path, unlike a view: its names are qualified.
+CREATE OR REPLACE FUNCTION diesel_advisory.lock_key(classid oid, objid oid, objsubid smallint) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN objsubid OPERATOR(pg_catalog.=) 1::smallint THEN
+            ((classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) objid::bigint)::pg_catalog.text
+        ELSE pg_catalog.format('(%s, %s)', classid::int, objid::int)
+    END
+$$;
+
 -- Prepared transactions are called what they are, locks of extensions are left out, and what is seen in a
 -- transaction is as new as the locks.
 CREATE OR REPLACE VIEW diesel_advisory.locks AS

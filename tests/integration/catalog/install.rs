@@ -91,3 +91,19 @@ fn installed_it_is_verified_without_writing() {
     execute(&mut conn, "SET default_transaction_read_only = on");
     catalog::install(&mut conn).unwrap();
 }
+
+#[test]
+fn a_hostile_search_path_is_in_nobodys_way() {
+    let mut conn = connect_to(&hostile_database());
+    execute(&mut conn, HOSTILE);
+    catalog::install(&mut conn).unwrap();
+    assert!(
+        catalog::register(&mut conn, ["hostile"])
+            .unwrap()
+            .is_empty()
+    );
+    let names = catalog::names(&mut conn).unwrap();
+    assert_eq!(names.display(key("hostile")), "hostile");
+    execute(&mut conn, "SELECT * FROM diesel_advisory.locks");
+    catalog::uninstall(&mut conn).unwrap();
+}

@@ -7,60 +7,11 @@ use diesel_advisory::{Error, LockId, inspect};
 use super::side::*;
 use crate::support::{self, Holder, LEVELS, Wait, at_level};
 
-/// Doubles what can be doubled: pseudo-types and the like cannot.
-const DOUBLES: &str = r"
-    CREATE SCHEMA hostile;
-    DO $do$
-    DECLARE it record;
-    BEGIN
-        FOR it IN
-            SELECT proname AS name, pg_catalog.oidvectortypes(proargtypes) AS arguments,
-                pg_catalog.format_type(prorettype, NULL) AS result
-            FROM pg_catalog.pg_proc
-            WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f' AND NOT proretset
-        LOOP
-            BEGIN
-                EXECUTE format('CREATE FUNCTION hostile.%I(%s) RETURNS %s LANGUAGE plpgsql AS '
-                    '$$BEGIN RAISE EXCEPTION ''hostile''; END$$', it.name, it.arguments, it.result);
-            EXCEPTION WHEN OTHERS THEN NULL;
-            END;
-        END LOOP;
-        FOR it IN
-            SELECT oid, oprname AS name, oprleft::regtype AS l, oprright::regtype AS r,
-                oprresult::regtype AS result
-            FROM pg_catalog.pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace AND oprleft <> 0
-        LOOP
-            BEGIN
-                EXECUTE format('CREATE FUNCTION hostile.operator_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS '
-                    '$$BEGIN RAISE EXCEPTION ''hostile''; END$$', it.oid, it.l, it.r, it.result);
-                EXECUTE format('CREATE OPERATOR hostile.%s (LEFTARG = %s, RIGHTARG = %s, '
-                    'FUNCTION = hostile.operator_%s)', it.name, it.l, it.r, it.oid);
-            EXCEPTION WHEN OTHERS THEN NULL;
-            END;
-        END LOOP;
-        FOR it IN
-            SELECT typname AS name FROM pg_catalog.pg_type
-            WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype = 'b' AND typname NOT LIKE '\_%'
-        LOOP
-            EXECUTE format('CREATE TYPE hostile.%I AS (nothing pg_catalog.bool)', it.name);
-        END LOOP;
-    END
-    $do$;";
-
-const HOSTILE: &str = "SET search_path = hostile, pg_catalog";
-
-/// A database with the doubles: its URL.
-fn hostile_database() -> String {
-    let url = support::database();
-    support::execute(&mut support::connect_to(&url), DOUBLES);
-    url
-}
-
 #[scenario]
 async fn a_hostile_search_path_changes_nothing_about_a_lock() {
-    let url = hostile_database();
+    let url = support::hostile_database();
     let mut conn = connect_to(&url).await;
-    execute(&mut conn, HOSTILE).await;
+    execute(&mut conn, support::HOSTILE).await;
     for sql in [
         "SELECT pg_advisory_xact_lock(1)",
         "SELECT current_setting('lock_timeout')",
@@ -92,7 +43,7 @@ async fn a_hostile_search_path_changes_nothing_about_a_lock() {
     let _holder = Holder::at(&url, "search_path");
     assert!(conn.is_advisory_locked("search_path").await.unwrap());
     let mut other = support::connect_to(&url);
-    support::execute(&mut other, HOSTILE);
+    support::execute(&mut other, support::HOSTILE);
     let locks = diesel::RunQueryDsl::load::<inspect::Lock>(inspect::locks(), &mut other);
     assert!(!locks.unwrap().is_empty());
     for wait in [Wait::No, Wait::AtMost(Duration::from_millis(5))] {

@@ -10,6 +10,7 @@ pub(crate) mod async_pools;
 mod holder;
 mod isolation;
 mod language;
+mod search_path;
 mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +25,7 @@ pub(crate) use blocking::connection::*;
 pub(crate) use holder::Holder;
 pub(crate) use isolation::{LEVELS, Level, SOURCES, Source, at_level};
 pub(crate) use language::Language;
+pub(crate) use search_path::{HOSTILE, hostile_database};
 pub(crate) use wait::{Adjustable, Wait};
 
 /// The helpers for asynchronous connections.
