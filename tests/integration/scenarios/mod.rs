@@ -8,6 +8,7 @@
 mod asynchronous {
     mod failed_wait;
     mod ids;
+    mod instrumentation;
     mod isolation;
     mod log;
     mod nesting;
@@ -52,6 +53,7 @@ mod asynchronous {
 mod blocking {
     mod failed_wait;
     mod ids;
+    mod instrumentation;
     mod isolation;
     mod log;
     mod nesting;
