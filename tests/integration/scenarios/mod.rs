@@ -7,11 +7,13 @@
 #[path = "."]
 mod asynchronous {
     mod failed_wait;
+    mod holders;
     mod ids;
     mod instrumentation;
     mod isolation;
     mod log;
     mod nesting;
+    mod rights;
     mod round_trips;
     mod search_path;
     mod session;
@@ -52,11 +54,13 @@ mod asynchronous {
 #[path = "."]
 mod blocking {
     mod failed_wait;
+    mod holders;
     mod ids;
     mod instrumentation;
     mod isolation;
     mod log;
     mod nesting;
+    mod rights;
     mod round_trips;
     mod search_path;
     mod session;
