@@ -5,6 +5,7 @@ mod closures;
 mod connections;
 mod every_point;
 mod guards;
+mod looks;
 mod polls;
 mod transactions;
 mod waits;
