@@ -1,4 +1,4 @@
-//! Work that has taken on another role, and is dropped. That role may not end the session.
+//! Work in another role that is dropped. That role may not end the session.
 
 use std::future::pending;
 
@@ -11,7 +11,7 @@ use super::witness::Witness;
 use crate::support::asynchronous::{connect, connect_to, execute, insert, table};
 use crate::support::{committed, unique};
 
-/// Takes on a role, writes, and waits for what never comes.
+/// Takes on a role by a statement in the transaction, writes, and waits for what never comes.
 async fn hang(
     conn: &mut AsyncPgConnection,
     scope: &str,
@@ -69,14 +69,17 @@ async fn in_whatever_role_the_work_was_nothing_is_committed_after_it() {
     ] {
         let set = format!("{set} {role}");
         for scope in ["run", "nested run", "session"] {
-            for fails in [false, true] {
-                let case = format!("{user}, {set}, {scope}, fails: {fails}");
+            for (before, fails) in [(false, false), (false, true), (true, false), (true, true)] {
+                let case = format!("{user}, {set}, before: {before}, {scope}, fails: {fails}");
                 let lock = unique("cancellation.role");
                 let url = Sandbox::shared().url_as(user, "postgres");
                 let mut conn = connect_to(&url).await;
+                // A rollback takes back what the transaction has set, and not what was set before.
+                let (set_before, set) = if before { (&*set, "SELECT") } else { ("SELECT", &*set) };
+                execute(&mut conn, set_before).await;
                 let (entered, has_entered) = oneshot::channel();
                 tokio::select! {
-                    ended = hang(&mut conn, scope, &lock, &table, &set, fails, entered) => {
+                    ended = hang(&mut conn, scope, &lock, &table, set, fails, entered) => {
                         panic!("{case}: {ended:?}")
                     }
                     entered = has_entered => entered.unwrap(),
