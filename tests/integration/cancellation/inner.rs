@@ -70,7 +70,9 @@ async fn a_transaction_dropped_inside_of_a_closure_is_told_at_its_end() {
                 let outer_is_committed = matches!(ended.outer, Some(Ok(())));
                 let mut expected = if outer_is_committed { vec![0] } else { vec![] };
                 if ended.completed {
-                    ended.result.unwrap_or_else(|error| panic!("{case}: {error}"));
+                    ended
+                        .result
+                        .unwrap_or_else(|error| panic!("{case}: {error}"));
                     expected.extend([1, 2, 3]);
                     assert_eq!(committed(&table), expected, "{case}");
                     break;
@@ -87,7 +89,11 @@ async fn a_transaction_dropped_inside_of_a_closure_is_told_at_its_end() {
                 } else {
                     assert_eq!(rows, expected, "{case}");
                 }
-                assert_eq!(insert(&mut conn, &table, 4).await.is_ok(), is_usable, "{case}");
+                assert_eq!(
+                    insert(&mut conn, &table, 4).await.is_ok(),
+                    is_usable,
+                    "{case}"
+                );
                 witness.assert_soon_free(&lock, &case).await;
             }
         }

@@ -33,8 +33,7 @@ async fn hang(
     match scope {
         "run" => conn.advisory(lock).run(work).await,
         "nested run" => {
-            let transaction =
-                conn.transaction(async |conn| conn.advisory(lock).run(work).await);
+            let transaction = conn.transaction(async |conn| conn.advisory(lock).run(work).await);
             transaction.await
         }
         _ => {
@@ -75,7 +74,11 @@ async fn in_whatever_role_the_work_was_nothing_is_committed_after_it() {
                 let url = Sandbox::shared().url_as(user, "postgres");
                 let mut conn = connect_to(&url).await;
                 // A rollback takes back what the transaction has set, and not what was set before.
-                let (set_before, set) = if before { (&*set, "SELECT") } else { ("SELECT", &*set) };
+                let (set_before, set) = if before {
+                    (&*set, "SELECT")
+                } else {
+                    ("SELECT", &*set)
+                };
                 execute(&mut conn, set_before).await;
                 let (entered, has_entered) = oneshot::channel();
                 tokio::select! {

@@ -172,7 +172,10 @@ async fn inside_a_raw_transaction_a_session_lock_without_waiting_is_told_at_its_
     let table = table(&mut conn).await;
     execute(&mut conn, "BEGIN").await;
     let run = conn.advisory_session(&lock).no_wait();
-    assert_left_open(&run.run(async |conn| Ok(insert(conn, &table, 1).await?)).await);
+    assert_left_open(
+        &run.run(async |conn| Ok(insert(conn, &table, 1).await?))
+            .await,
+    );
     assert_eq!(committed(&table), []);
     assert_clean(&mut conn).await;
     assert_free(lock);
