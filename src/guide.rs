@@ -261,9 +261,11 @@
 //! - PostgreSQL's [`log_lock_waits`] logs waits that take longer than `deadlock_timeout`.
 //! - `pg_stat_statements` keeps one row for each form of statement, not one for each lock.
 //! - These leave an `ERROR` in the server's log: a wait that has timed out, and everything else that is
-//!   refused by the server; a session whose default isolation level is above read committed, unless the
-//!   transaction names its level; and asking on an asynchronous connection whether a lock is held, if it is.
+//!   refused by the server; a session whose default isolation level is above read committed, twice for each
+//!   transaction that waits for its lock, unless it names its level; and asking on an asynchronous connection whether a lock is held, if it is.
 //!   A lock that is unavailable with `no_wait` leaves none.
+//! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
+//!   server's own error, as [`Error::Database`](crate::Error::Database).
 //! - With the feature `tracing`, migrations that wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.
 //!
