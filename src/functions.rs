@@ -1,12 +1,18 @@
-//! The advisory lock functions of PostgreSQL, for use in queries of your own.
+//! The advisory lock functions of PostgreSQL, for use in your own queries.
 //!
-//! They are the bare functions, with all that comes with them: nobody restores a timeout, a session
-//! lock stays until it is released, a transaction lock taken in autocommit is gone at once, and a
-//! `LIMIT` or a sort does not keep PostgreSQL from locking rows that it then drops. What each of
-//! them does is told in [Advisory Lock Functions];
-//! [`AdvisoryConnection`](crate::AdvisoryConnection) is the safe way.
+//! Prefer [`AdvisoryConnection`](crate::AdvisoryConnection) where you can. These are the bare functions, as
+//! described in [Advisory Lock Functions]:
 //!
-//! The functions that take two `int`s have `_pair` at the end of their names here.
+//! - No timeout applies but the session's `lock_timeout`.
+//! - A session lock stays until it is released or the session ends, also in a pool.
+//! - A transaction-scoped lock outside of a transaction is released at the end of its statement.
+//! - In a `WHERE` clause, PostgreSQL may call a function for rows that other conditions, a `LIMIT` or a sort
+//!   then drop. Those locks stay. Select the rows in a subquery first, with `OFFSET 0`.
+//! - They work on a standby, where a lock excludes nobody on the primary.
+//!
+//! Functions with two `int` keys have names that end in `_pair`.
+//!
+//! # Example
 //!
 //! ```
 //! # diesel_advisory_sandbox::doctest!(conn);
@@ -22,7 +28,7 @@
 //! # diesel::sql_query("CREATE TEMPORARY TABLE jobs AS SELECT 7 AS id").execute(conn)?;
 //!
 //! conn.transaction(|conn| {
-//!     // Skips the jobs that another worker has locked.
+//!     // Skips the jobs that another worker has locked. There is no other condition here.
 //!     let mine: Vec<i32> = jobs::table
 //!         .filter(pg_try_advisory_xact_lock_pair(1, jobs::id))
 //!         .select(jobs::id)
@@ -43,7 +49,7 @@ use diesel::deserialize::{self, FromSql};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{BigInt, Integer};
 
-/// PostgreSQL's [`void`] type, which a function has that returns nothing. It reads as `()`.
+/// PostgreSQL's [`void`] type: the return type of functions that return nothing. It loads as `()`.
 ///
 /// [`void`]: https://www.postgresql.org/docs/current/datatype-pseudo.html
 #[derive(
@@ -70,33 +76,33 @@ macro_rules! advisory_functions {
 
 advisory_functions! {
     pg_advisory_lock / pg_advisory_lock_pair, "pg_advisory_lock" -> Void,
-        "takes an exclusive lock for the session, and waits for it.";
+        "waits for an exclusive lock, and acquires it for the session.";
     pg_advisory_lock_shared / pg_advisory_lock_shared_pair, "pg_advisory_lock_shared" -> Void,
-        "takes a shared lock for the session, and waits for it.";
+        "waits for a shared lock, and acquires it for the session.";
     pg_try_advisory_lock / pg_try_advisory_lock_pair, "pg_try_advisory_lock" -> Bool,
-        "takes an exclusive lock for the session, or returns false.";
+        "acquires an exclusive lock for the session, or returns `false` if it is unavailable.";
     pg_try_advisory_lock_shared / pg_try_advisory_lock_shared_pair,
         "pg_try_advisory_lock_shared" -> Bool,
-        "takes a shared lock for the session, or returns false.";
+        "acquires a shared lock for the session, or returns `false` if it is unavailable.";
     pg_advisory_xact_lock / pg_advisory_xact_lock_pair, "pg_advisory_xact_lock" -> Void,
-        "takes an exclusive lock for the transaction, and waits for it.";
+        "waits for an exclusive lock, and acquires it for the transaction.";
     pg_advisory_xact_lock_shared / pg_advisory_xact_lock_shared_pair,
         "pg_advisory_xact_lock_shared" -> Void,
-        "takes a shared lock for the transaction, and waits for it.";
+        "waits for a shared lock, and acquires it for the transaction.";
     pg_try_advisory_xact_lock / pg_try_advisory_xact_lock_pair, "pg_try_advisory_xact_lock" -> Bool,
-        "takes an exclusive lock for the transaction, or returns false.";
+        "acquires an exclusive lock for the transaction, or returns `false` if it is unavailable.";
     pg_try_advisory_xact_lock_shared / pg_try_advisory_xact_lock_shared_pair,
         "pg_try_advisory_xact_lock_shared" -> Bool,
-        "takes a shared lock for the transaction, or returns false.";
+        "acquires a shared lock for the transaction, or returns `false` if it is unavailable.";
     pg_advisory_unlock / pg_advisory_unlock_pair, "pg_advisory_unlock" -> Bool,
-        "releases an exclusive lock of the session once, or returns false if it is not held.";
+        "releases an exclusive lock of the session once, or returns `false` if it is not held.";
     pg_advisory_unlock_shared / pg_advisory_unlock_shared_pair,
         "pg_advisory_unlock_shared" -> Bool,
-        "releases a shared lock of the session once, or returns false if it is not held.";
+        "releases a shared lock of the session once, or returns `false` if it is not held.";
 }
 
 define_sql_function! {
-    /// `pg_advisory_unlock_all()`: releases all locks of the session, not those of a transaction.
+    /// `pg_advisory_unlock_all()`: releases all session locks, and no transaction-scoped ones.
     fn pg_advisory_unlock_all() -> Void;
 }
 

@@ -1,93 +1,177 @@
-//! PostgreSQL advisory locks for Diesel: "only one of us does this at a time", on many machines.
+//! PostgreSQL advisory locks for Diesel: named, timed, shared or exclusive, and by default released when
+//! the transaction ends.
 //!
 //! ```
 //! # diesel_advisory_sandbox::doctest!(conn);
+//! # use diesel_advisory_sandbox::schema::books;
 //! use diesel::prelude::*;
 //! use diesel_advisory::AdvisoryConnection;
 //!
-//! # diesel::sql_query("CREATE TEMPORARY TABLE books (closed bool)").execute(conn)?;
 //! conn.advisory("billing.close_month").run(|conn| {
-//!     // A transaction that holds the lock. Nobody else is in here now, on any machine.
-//!     diesel::sql_query("UPDATE books SET closed = true").execute(conn)
+//!     // A transaction that holds the lock. No other holder of it is in here now, on any machine.
+//!     diesel::update(books::table).set(books::closed.eq(true)).execute(conn)
 //! })?;
 //! # Ok::<_, diesel::result::Error>(())
 //! ```
 //!
-//! An advisory lock is a lock on a number that means what you want it to mean. PostgreSQL keeps it,
-//! and frees it when the client is gone, so there is nothing to clean up after a crash. This crate
-//! gives it a name, a timeout and an end:
+//! # What an advisory lock is
 //!
-//! - **It ends with the transaction** by default: lock and work share one fate. There are locks
-//!   [for a session](AdvisoryConnection::advisory_session) as well, with a guard.
-//! - **It never leaks into a pool**, be it after an error, a panic or a dropped future.
-//! - **A timeout is an outcome, not a failure.** [`Error::Unavailable`] is told from every other
-//!   error exactly, in every language of the server, it says who holds the lock, and the transaction
-//!   around it goes on.
-//! - **The fewest round trips** that the protocol allows: a lock and the transaction around it are two,
-//!   with a timeout or without, and a lock inside a transaction is one.
+//! An advisory lock is a lock on a number whose meaning your application defines. PostgreSQL keeps a table
+//! of such locks for each database. A session asks for one, and if another session holds it, the server
+//! lets it wait. Nothing else is locked: rows and tables are as accessible as before, and only code that
+//! asks for the same lock is kept out. That is why it is called *advisory*.
+//!
+//! PostgreSQL releases the lock when the transaction ends or, for a session lock, when it is released or
+//! the session ends. So a crashed client leaves nothing to clean up. This crate gives the number a name,
+//! the wait a timeout, and the lock a scope. The chapter [Advisory Locks] of PostgreSQL's documentation
+//! describes what the server does.
+//!
+//! [Advisory Locks]: https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 //!
 //! # Which lock
 //!
-//! | | for | |
+//! | | use it for | |
 //! |---|---|---|
-//! | [`advisory`](AdvisoryConnection::advisory) | a piece of work with a transaction of its own: the usual case | `conn.advisory("x").run(\|conn\| …)` |
-//! | [`advisory_xact`](AdvisoryConnection::advisory_xact) | a step inside a transaction that is open anyway | `conn.advisory_xact("x").acquire()` |
+//! | [`advisory`](AdvisoryConnection::advisory) | work with a transaction of its own: the usual case | `conn.advisory("x").run(\|conn\| …)` |
+//! | [`advisory_xact`](AdvisoryConnection::advisory_xact) | a step inside a transaction that is already open | `conn.advisory_xact("x").acquire()` |
 //! | [`advisory_session`](AdvisoryConnection::advisory_session) | work that must not sit in one long transaction | `conn.advisory_session("x").run(\|conn\| …)`, `.acquire()` |
 //!
-//! Each of them takes a [name, a number, a pair of numbers, or a name with a row](LockId); can be
-//! [`shared`](AdvisoryLock::shared); waits as long as you say ([`timeout`](AdvisoryLock::timeout),
-//! [`no_wait`](AdvisoryLock::no_wait)); and takes [several locks at once](AdvisoryLock::and) without
-//! deadlocks. `try_run` and `try_acquire` give `None` or `false` where `run` and `acquire` give
-//! [`Error::Unavailable`].
+//! [`AdvisoryConnection`] compares them in detail. Each of them takes a [name, a number, a pair of numbers,
+//! or a name with a row's id](LockId), can be [`shared`](AdvisoryTransaction::shared), waits as long as
+//! you say ([`timeout`](AdvisoryTransaction::timeout), [`no_wait`](AdvisoryTransaction::no_wait)), and
+//! acquires [several locks at once](AdvisoryTransaction::and) without deadlocks. If the lock is unavailable,
+//! `run` and `acquire` return [`Error::Unavailable`], which says who holds it; `try_run` and `try_acquire`
+//! return `None` or `false`.
 //!
-//! With the feature `async` the same methods are there for `diesel-async`, on
-//! [`AsyncAdvisoryConnection`]. The attribute [`#[advisory]`](macro@advisory) puts a whole function under a
-//! lock. [`inspect`] tells who holds what, and the [`catalog`] tells it to `psql`.
+//! With the feature `async`, [`AsyncAdvisoryConnection`] has the same methods for `diesel-async`. The
+//! attribute [`#[advisory]`](macro@advisory) puts a whole function under a lock. [`inspect`] lists locks
+//! and their holders; the [`catalog`] is the same as an SQL view. [`migrations`] run once, however many
+//! processes start. The [`guide`] has recipes, and pages on testing, pools and operation.
+//!
+//! # Shared and exclusive
+//!
+//! | held | another session asks for shared | for exclusive |
+//! |---|---|---|
+//! | shared | acquires it | waits |
+//! | exclusive | waits | waits |
+//!
+//! Locks are exclusive unless [`shared`](AdvisoryTransaction::shared) is called. Use shared locks for work
+//! that may run beside itself, but not beside the holder of the exclusive lock: readers of a price list, and
+//! its writer.
+//!
+//! A session that holds the shared lock can acquire the exclusive one as well, once no other session holds
+//! it. If two sessions try that at the same time, they wait for each other: PostgreSQL detects the deadlock
+//! and fails one of them. Take the exclusive lock from the beginning instead.
+//!
+//! # Order of waiting
+//!
+//! Sessions that wait for the same lock acquire it in the order in which they asked. A shared request
+//! therefore waits behind an exclusive one that is waiting already, even while the lock is held shared, so
+//! that readers cannot starve a writer; with `no_wait`, such a request is unavailable. A session whose
+//! timeout has passed leaves the queue, and asks anew the next time.
+//!
+//! Two sessions that acquire two locks one after the other, in different orders, can deadlock. Acquire them
+//! as one set: [`and`](AdvisoryTransaction::and), [`advisory_all`](AdvisoryConnection::advisory_all).
 //!
 //! # When not to use it
 //!
-//! - To change one row at a time, lock the row: `SELECT … FOR UPDATE` is about the row, and cannot be
-//!   forgotten by other code that changes it. An advisory lock excludes only those who ask for it.
-//! - To hand out jobs to workers, `FOR UPDATE SKIP LOCKED` finds a free one in a single query.
-//! - To keep something from being done twice *ever*, a unique constraint remembers; a lock forgets.
-//! - To guard something outside of the database: a session that has lost its connection has lost the
-//!   lock, and its process may not know yet. Let what you guard refuse those who come too late.
+//! - To change one row at a time, lock the row: `SELECT … FOR UPDATE` also excludes code that does not know
+//!   of any lock. An advisory lock excludes only those who ask for it.
+//! - To hand out jobs to workers, use `FOR UPDATE SKIP LOCKED`, which finds a free job in a single query.
+//! - To do something only once *ever*, use a unique constraint: a lock leaves no record after its release.
+//! - To guard something outside of the database, a lock alone is not enough. A process whose connection is
+//!   lost has lost the lock, and may not know yet. Use a fencing token, so that the resource rejects a stale
+//!   holder.
 //!
 //! # Pitfalls
 //!
-//! **Re-entrancy.** A session that holds a lock is granted it again at once. So a lock keeps connections
-//! apart, not two pieces of code on one connection.
+//! **Re-entrancy.** Locks nest: a session that holds a lock acquires it again at once. So a lock keeps
+//! connections apart, not two pieces of code that use one connection.
 //!
-//! **Savepoints.** A savepoint that is rolled back frees the transaction-scoped locks that were taken
-//! since it was set; in Diesel that is every nested `transaction` that returns an error. So does a
-//! statement that fails inside of one, at once. Session locks are counted, and survive.
+//! **Savepoints.** When a savepoint is rolled back, PostgreSQL releases the transaction-scoped locks that
+//! were acquired since it was set. In Diesel, that is every nested `transaction` that returns an error.
+//! Session locks are kept.
 //!
-//! **Isolation levels.** Above read committed, a transaction that is open already has a snapshot that is
-//! older than the lock, and may not see what the last holder has committed. Let `advisory` begin the
-//! transaction: its [isolation methods](AdvisoryLock::serializable) take care of the order.
+//! **Isolation levels.** Above read committed, a transaction that is already open has a snapshot that
+//! predates the lock, and may not see what the last holder has committed. So
+//! [`advisory_xact`](AdvisoryConnection::advisory_xact) cannot guarantee that, and `advisory` can: call
+//! [`serializable`](AdvisoryTransaction::serializable) or
+//! [`repeatable_read`](AdvisoryTransaction::repeatable_read) on it.
 //!
-//! **Poolers in transaction mode** (PgBouncer and others) give each transaction a session of its own.
-//! `advisory` and `advisory_xact` work with them; session locks do not.
+//! **Raw `COMMIT`.** A closure that sends `COMMIT` or `ROLLBACK` as SQL ends the transaction, and with it
+//! releases the lock, in the middle of the work. `run` does not always notice. Use Diesel's `transaction`
+//! inside the closure instead.
 //!
-//! **Test transactions.** After Diesel's `begin_test_transaction` every transaction is a savepoint, and
-//! there is no place for a session lock: it is refused as inside any transaction.
+//! **Lock functions in `WHERE`.** PostgreSQL may call a [lock function](functions) for rows that other
+//! conditions, a `LIMIT` or a sort then drop, and those locks stay. Select the rows in a subquery first.
 //!
-//! **A client that vanishes** without closing its connection, as in a power cut, keeps its locks until
-//! the server notices: see PostgreSQL's [`tcp_keepalives_idle`] and [`client_connection_check_interval`].
+//! **Prepared transactions.** `PREPARE TRANSACTION` keeps transaction-scoped locks until `COMMIT PREPARED`
+//! or `ROLLBACK PREPARED`. Such a holder has no process: see [`Holder::is_prepared_transaction`].
 //!
-//! **PL/pgSQL.** Locks are waited for inside of a `DO` block, so the language `plpgsql` has to be there,
-//! as it is unless somebody has dropped it. `pg_stat_statements` keeps a row for each `DO` block with
-//! another text, and so for each lock, unless [`pg_stat_statements.track_utility`] is off.
+//! **Extensions.** Some extensions take advisory locks themselves. Give your locks names instead of small
+//! numbers, and the two will not share keys.
+//!
+//! **A client that vanishes** without closing its connection, as in a power cut, keeps its locks until the
+//! server notices: see PostgreSQL's [`tcp_keepalives_idle`] and [`client_connection_check_interval`].
 //!
 //! [`tcp_keepalives_idle`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE
 //! [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
-//! [`pg_stat_statements.track_utility`]: https://www.postgresql.org/docs/current/pgstatstatements.html#PGSTATSTATEMENTS-CONFIG-PARAMS
+//!
+//! # Testing
+//!
+//! Two tests that take the same lock in the same database wait for each other, and after Diesel's
+//! `begin_test_transaction` they wait until one of them is over. [Give each test names of its
+//! own](guide#testing). Session locks return [`Error::InTransaction`] inside a test transaction.
+//!
+//! # Pools
+//!
+//! A session that waits for a lock holds a connection. Waits without a limit can therefore use up a pool,
+//! and slow down requests that need no lock at all. Set a `timeout` that is shorter than the pool's own, or
+//! use `no_wait`: see [the guide](guide#pools).
+//!
+//! # Poolers
+//!
+//! What stands between you and PostgreSQL decides which locks work:
+//!
+//! | | `advisory`, `advisory_xact` | `advisory_session` |
+//! |---|---|---|
+//! | a direct connection | work | works |
+//! | PgBouncer, session mode | work | works, with its default `server_reset_query = DISCARD ALL` |
+//! | PgBouncer, transaction mode | work; with `diesel-async`, from PgBouncer 1.21 with `max_prepared_statements` above 0 | does not exclude anybody, and returns [`Error::SharedSession`] or [`Error::NotHeld`] |
+//! | PgBouncer, statement mode | do not work: there are no transactions | does not work |
+//! | pgpool-II, load balancing | exclude, with `write_function_list` and `read_only_function_list` left empty. A read under `advisory` may come from a standby that lags behind; it does not under `advisory_xact` and `advisory(…).serializable()` | excludes, on the same condition; reads may come from a standby |
+//! | a standby | [`Error::Standby`], unless [`allow_standby`](AdvisoryTransaction::allow_standby) is called | the same |
+//! | several hosts in the connection URL | add `target_session_attrs=read-write` | the same |
+//! | a failover | the old primary and the new one can each grant the lock, until the old one is fenced off | the same |
+//! | a proxy that closes idle connections | the transaction is rolled back, and the lock released | the lock is released; its holder learns it at its next statement |
+//!
+//! In transaction mode, everyone who waits for a lock occupies one of the pooler's server connections, and
+//! a lock's timeout does not include the time spent in the pooler's own queue. A session lock on a server
+//! session that another client uses is found out by a mark in the setting `diesel_advisory.guards`; two
+//! clients of one process whose locks happen to nest are not. For migrations see
+//! [`migrations`](migrations#behind-a-connection-pooler).
+//!
+//! The server's own timeouts end locks too: see [the guide](guide#timeouts-of-the-server).
+//!
+//! # Observability
+//!
+//! [`Error::Unavailable`] names the sessions that hold the lock, and [`inspect`] lists all of them: set
+//! `application_name` in your connection URL, so that they can be told apart. The name of a lock that is
+//! waited for stands in a comment in `pg_stat_activity.query` and in the server's log. See
+//! [the guide](guide#observability).
+//!
+//! # Recipes
+//!
+//! - [Answer with 409](guide#answer-with-409-when-a-lock-is-unavailable) when a lock is unavailable
+//! - [A guard in a struct](guide#a-guard-in-a-struct)
+//! - [Many locks at once](guide#many-locks-at-once)
+//! - [A nightly job](guide#a-nightly-job) that every instance starts, and one runs
 //!
 //! # Keys
 //!
-//! The key of a name is the first 8 bytes of its BLAKE3 hash, and that will never change. See
-//! [`LockKey::from_name`] for how to find it in `pg_locks`, and [`LockKey`] for the keys of other
-//! programs.
+//! The key of a name is the first 8 bytes of its BLAKE3 hash. That will never change. See
+//! [`LockKey::from_name`] for how to find it in `pg_locks`, and [`LockKey`] and [`LockId`] for keys that
+//! other programs derive.
 //!
 //! # Features
 //!
@@ -95,14 +179,15 @@
 //! |---|---|---|
 //! | `macros` | yes | the attribute [`#[advisory]`](macro@advisory) |
 //! | `async` | no | [the same locks for `diesel-async`](AsyncAdvisoryConnection), without libpq |
-//! | `migrations` | no | [migrations that run once](migrations), whoever else starts, and those of the lock [`catalog`] |
+//! | `migrations` | no | [migrations that run once](migrations), however many processes start, and those of the lock [`catalog`] |
 //! | `tracing` | no | an event while migrations wait for another process |
-//! | `django-pglock` | no | [`LockKey::django_pglock`], for locks that a Django application takes as well |
+//! | `django-pglock` | no | [`LockKey::django_pglock`], for locks that a Django application takes too |
 //!
 //! # Versions
 //!
-//! PostgreSQL 14 and later, Diesel 2.3, Rust 1.86.
+//! PostgreSQL 14 and later, Diesel 2.3, diesel-async 0.9, Rust 1.86.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The links lead to what is behind features, and are checked where all of them are on.
 #![cfg_attr(
     not(all(
@@ -116,47 +201,45 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+mod blocking;
 pub mod catalog;
-mod connection;
 mod error;
-mod foreign_keys;
 pub mod functions;
-mod guard;
+pub mod guide;
 pub mod inspect;
-mod link;
 mod lock;
-mod lock_id;
-mod lock_key;
-mod lock_set;
 #[cfg(feature = "migrations")]
 pub mod migrations;
 mod protocol;
-mod session;
 mod sql;
-mod transaction;
-mod transaction_modes;
-mod unavailable;
-mod wait;
-mod xact;
 
 #[cfg(feature = "async")]
 pub use self::asynchronous::{
-    Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc, IntoAsyncAdvisorySession,
+    connection::{AsyncAdvisoryConnection, IntoAsyncAdvisorySession},
+    func::AsyncFunc,
+    guard::AsyncAdvisoryGuard,
+    session::AsyncAdvisorySession,
+    transaction::AsyncAdvisoryTransaction,
+    xact::AsyncAdvisoryXact,
+};
+pub use self::blocking::{
+    connection::{AdvisoryConnection, IntoAdvisorySession},
+    guard::AdvisoryGuard,
+    session::AdvisorySession,
+    transaction::AdvisoryTransaction,
+    xact::AdvisoryXact,
 };
 #[cfg(feature = "migrations")]
-pub use self::catalog::MIGRATIONS;
-pub use self::connection::{AdvisoryConnection, IntoAdvisorySession};
-pub use self::error::Error;
-pub use self::guard::AdvisoryGuard;
-pub use self::lock::AdvisoryLock;
-pub use self::lock_id::LockId;
-pub use self::lock_key::LockKey;
-pub use self::session::Session;
-pub use self::transaction::OwnTransaction;
-pub use self::unavailable::{Holder, Unavailable};
-pub use self::xact::OpenTransaction;
-/// Calls [`AdvisoryLock::run`], on [`advisory`](AdvisoryConnection::advisory) or
-/// [`advisory_session`](AdvisoryConnection::advisory_session). What is said there of errors, panics and
-/// open transactions holds here.
+pub use self::catalog::schema::MIGRATIONS;
+pub use self::error::{
+    Error,
+    unavailable::{Holder, Unavailable},
+};
+#[doc(hidden)]
+pub use self::lock::into_id::IntoLockId;
+pub use self::lock::{id::LockId, key::LockKey};
+/// Runs a function under an advisory lock, which it takes by
+/// [`advisory`](AdvisoryConnection::advisory) or
+/// [`advisory_session`](AdvisoryConnection::advisory_session).
 #[cfg(feature = "macros")]
 pub use diesel_advisory_macros::advisory;

@@ -1,4 +1,4 @@
-//! What stands in the parentheses of `#[advisory(…)]`.
+//! The arguments of `#[advisory(…)]`: the id of the lock, then options.
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -6,19 +6,59 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Expr, ExprPath, Ident, Lit, LitStr, Result, Token};
 
+use self::Effect::{Conn, Method, Mode, Session, Skip};
+use self::Value::{No, Yes};
 use crate::duration::Duration;
 
-/// Those of the transaction, of which each row can have one. They are methods of the builder.
-const MODES: &[&[&str]] = &[
+/// Every option: its key, its value, and what it does.
+const OPTIONS: &[(&str, Value, Effect)] = &[
+    ("timeout", Yes(timeout, "\"2s\""), Method("timeout")),
+    ("no_wait", No, Method("no_wait")),
+    ("skip", No, Skip),
+    ("shared", No, Method("shared")),
+    ("session", No, Session),
+    ("conn", Yes(argument_name, "db"), Conn),
+    ("read_committed", No, Mode("read_committed")),
+    ("repeatable_read", No, Mode("repeatable_read")),
+    ("serializable", No, Mode("serializable")),
+    ("read_only", No, Mode("read_only")),
+    ("read_write", No, Mode("read_write")),
+    ("deferrable", No, Mode("deferrable")),
+    ("not_deferrable", No, Mode("not_deferrable")),
+];
+
+/// How long to wait.
+const WAITS: &[&str] = &["timeout", "no_wait"];
+
+/// Options of which a function can have one.
+const CONTRADICTIONS: &[&[&str]] = &[
+    WAITS,
     &["read_committed", "repeatable_read", "serializable"],
     &["read_only", "read_write"],
     &["deferrable", "not_deferrable"],
 ];
 
-/// The others.
-const KEYS: &[&str] = &["timeout", "no_wait", "skip", "shared", "session", "conn"];
+/// Whether an option has a value.
+#[derive(Clone, Copy)]
+enum Value {
+    No,
+    /// How it is read, and an example.
+    Yes(fn(&Expr) -> Result<TokenStream>, &'static str),
+}
 
-#[derive(Debug, Default)]
+/// What an option does.
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Calls this method of the builder.
+    Method(&'static str),
+    /// The same, for a method that changes the transaction.
+    Mode(&'static str),
+    Session,
+    Skip,
+    Conn,
+}
+
+#[derive(Default)]
 pub(crate) struct Args {
     /// The id of the lock. It is always the first item.
     pub(crate) id: Option<Expr>,
@@ -26,13 +66,13 @@ pub(crate) struct Args {
     pub(crate) conn: Option<Ident>,
     pub(crate) session: Option<Ident>,
     pub(crate) skip: Option<Ident>,
-    /// Methods of the builder, in the order in which they were written.
-    pub(crate) options: Vec<Setting>,
+    /// In the order in which they were written.
+    pub(crate) calls: Vec<Call>,
 }
 
-/// A method of the builder. The key has its name.
-#[derive(Debug)]
-pub(crate) struct Setting {
+/// A call of a method of the builder.
+pub(crate) struct Call {
+    /// Reported at the key.
     pub(crate) method: Ident,
     pub(crate) value: TokenStream,
 }
@@ -44,27 +84,21 @@ impl Parse for Args {
         let mut is_first = true;
         while !input.is_empty() {
             match Item::parse(input)? {
-                Item::Key { key, value: None } if is_first && !is_key(&key) => {
+                Item::Option { key, value: None } if is_first && find(&key).is_none() => {
                     args.id = Some(Expr::Path(path(key)));
                 }
-                Item::Key { key, value } => {
+                Item::Option { key, value } => {
+                    args.set(&key, value.as_ref())?;
                     if keys.contains(&key) {
-                        return Err(Error::new(
-                            key.span(),
-                            format!("`{key}` stands here twice: once is enough"),
-                        ));
+                        return Err(Error::new(key.span(), format!("duplicate option `{key}`")));
                     }
-                    keys.push(key.clone());
-                    args.set(key, value)?;
+                    keys.push(key);
                 }
                 Item::Other(id) if is_first => args.id = Some(id),
                 Item::Other(other) => {
                     return Err(Error::new_spanned(
                         other,
-                        format!(
-                            "the id stands first, and after it keys only: {}",
-                            all_keys()
-                        ),
+                        "the id of the lock must be the first item",
                     ));
                 }
             }
@@ -73,92 +107,79 @@ impl Parse for Args {
                 input.parse::<Token![,]>()?;
             }
         }
-        args.check()?;
+        check(&args, &keys)?;
         Ok(args)
     }
 }
 
 impl Args {
-    fn set(&mut self, key: Ident, value: Option<Expr>) -> Result<()> {
-        match (key.to_string().as_str(), value) {
-            ("timeout", value) => {
-                let value = timeout(&key, value)?;
-                self.options.push(Setting { method: key, value });
-            }
-            ("conn", Some(Expr::Path(path))) if path.path.get_ident().is_some() => {
-                self.conn = path.path.get_ident().cloned();
-            }
-            ("conn", value) => {
-                let place = value.map_or_else(|| key.to_token_stream(), |v| v.to_token_stream());
-                return Err(Error::new_spanned(
-                    place,
-                    "the name of an argument has to stand here: `conn = db`",
-                ));
-            }
-            (_, _) if !is_key(&key) => return Err(unknown_key(&key)),
-            (_, Some(value)) => {
-                return Err(Error::new_spanned(
-                    value,
-                    format!("`{key}` has no value: write it alone, or leave it out"),
-                ));
-            }
-            ("session", None) => self.session = Some(key),
-            ("skip", None) => self.skip = Some(key),
-            (_, None) => {
-                let value = TokenStream::new();
-                self.options.push(Setting { method: key, value });
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for keys that contradict each other.
-    fn check(&self) -> Result<()> {
-        let chosen = |names: &[&str]| {
-            let methods = self.options.iter().map(|option| &option.method);
-            let mut methods = methods.filter(|method| names.iter().any(|name| method == name));
-            (methods.next(), methods.next())
+    fn set(&mut self, key: &Ident, value: Option<&Expr>) -> Result<()> {
+        let Some((_, takes, effect)) = find(key) else {
+            return Err(unknown_option(key));
         };
-
-        let waits = chosen(&["timeout", "no_wait"]);
-        if let (Some(_), Some(second)) = waits {
-            return Err(Error::new(
-                second.span(),
-                "`timeout` waits and `no_wait` does not: write one of them",
-            ));
-        }
-        if let (Some(skip), (None, _)) = (&self.skip, waits) {
-            return Err(Error::new(
-                skip.span(),
-                "this would wait without end and never skip: add `no_wait`, or a `timeout`",
-            ));
-        }
-        for modes in MODES {
-            let (first, second) = chosen(modes);
-            if let (Some(first), Some(second)) = (first, second) {
-                return Err(Error::new(
-                    second.span(),
-                    format!("`{second}` contradicts `{first}`: write one of them"),
-                ));
+        let value = match (takes, value) {
+            (No, None) => TokenStream::new(),
+            (No, Some(value)) => {
+                let message = format!("`{key}` has no value: write it alone, or leave it out");
+                return Err(Error::new_spanned(value, message));
             }
-            if let (Some(_), Some(mode)) = (&self.session, first) {
-                return Err(Error::new(
-                    mode.span(),
-                    format!(
-                        "`session` opens no transaction that could be `{mode}`: leave one of \
-                         them out"
-                    ),
-                ));
+            (Yes(_, example), None) => {
+                let message = format!("`{key}` needs a value, as in `{key} = {example}`");
+                return Err(Error::new(key.span(), message));
             }
+            (Yes(read, _), Some(value)) => read(value)?,
+        };
+        match effect {
+            Method(name) | Mode(name) => self.calls.push(Call {
+                method: Ident::new(name, key.span()),
+                value,
+            }),
+            Session => self.session = Some(key.clone()),
+            Skip => self.skip = Some(key.clone()),
+            Conn => self.conn = Some(syn::parse2(value)?),
         }
         Ok(())
     }
 }
 
+/// Refuses options that contradict each other.
+fn check(args: &Args, keys: &[Ident]) -> Result<()> {
+    for group in CONTRADICTIONS {
+        let mut chosen = keys.iter().filter(|key| group.iter().any(|it| key == it));
+        if let (Some(first), Some(second)) = (chosen.next(), chosen.next()) {
+            return Err(Error::new(
+                second.span(),
+                format!("`{second}` contradicts `{first}`: write one of them"),
+            ));
+        }
+    }
+    let is_wait = |key: &Ident| WAITS.iter().any(|wait| key == wait);
+    match &args.skip {
+        Some(skip) if !keys.iter().any(is_wait) => {
+            return Err(Error::new(
+                skip.span(),
+                "without a limit the function waits for the lock and never skips: add `no_wait` \
+                 or a `timeout`",
+            ));
+        }
+        _ => {}
+    }
+    let is_mode = |key: &&Ident| matches!(find(key), Some((_, _, Mode(_))));
+    if let (Some(_), Some(mode)) = (&args.session, keys.iter().find(is_mode)) {
+        return Err(Error::new(
+            mode.span(),
+            format!(
+                "`session` opens no transaction, so `{mode}` has no effect: remove one of them"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// What stands between two commas.
 enum Item {
     /// A name, or a name and a value.
-    Key {
+    Option {
         key: Ident,
         value: Option<Expr>,
     },
@@ -171,29 +192,69 @@ impl Parse for Item {
         let is_name = ahead.call(Ident::parse_any).is_ok();
         if is_name && (ahead.is_empty() || ahead.peek(Token![,])) {
             let key = input.call(Ident::parse_any)?;
-            return Ok(Self::Key { key, value: None });
+            return Ok(Self::Option { key, value: None });
         }
         if is_name && ahead.peek(Token![=]) && !ahead.peek(Token![==]) {
             let key = input.call(Ident::parse_any)?;
             input.parse::<Token![=]>()?;
             let value = Some(input.parse()?);
-            return Ok(Self::Key { key, value });
+            return Ok(Self::Option { key, value });
         }
         input.parse().map(Self::Other)
     }
 }
 
-pub(crate) fn unknown_key(key: &Ident) -> Error {
-    Error::new(
-        key.span(),
-        format!("there is no key `{key}`: the keys are {}", all_keys()),
-    )
+fn find(key: &Ident) -> Option<(&'static str, Value, Effect)> {
+    OPTIONS.iter().find(|(known, ..)| key == known).copied()
 }
 
-/// The string, if it is a literal one, also where `macro_rules` has put it into an invisible group.
+pub(crate) fn unknown_option(key: &Ident) -> Error {
+    let known = OPTIONS.iter().map(|(known, ..)| format!("`{known}`"));
+    let known = known.collect::<Vec<_>>().join(", ");
+    let message = format!("unknown option `{key}`: the options are {known}");
+    Error::new(key.span(), message)
+}
+
+/// Reads a duration: a string such as `"2s"`, or an expression.
+fn timeout(value: &Expr) -> Result<TokenStream> {
+    let Some(text) = string(value) else {
+        if let Expr::Lit(literal) = ungrouped(value) {
+            let message = "this number has no unit: write a string such as \"250ms\" or \"2s\"";
+            return Err(Error::new_spanned(literal, message));
+        }
+        return Ok(value.to_token_stream());
+    };
+    let span = text.span().resolved_at(Span::mixed_site());
+    let duration = text.value().parse::<Duration>();
+    let duration = duration.map_err(|mistake| Error::new(text.span(), mistake))?;
+    let (constructor, number) = match duration {
+        Duration::Millis(0) | Duration::Secs(0) => {
+            let message = "a timeout of zero does not wait: write `no_wait` instead";
+            return Err(Error::new(text.span(), message));
+        }
+        Duration::Millis(millis) => ("from_millis", millis),
+        Duration::Secs(secs) => ("from_secs", secs),
+    };
+    let constructor = Ident::new(constructor, span);
+    let number = Literal::u64_unsuffixed(number);
+    Ok(quote_spanned!(span=> ::core::time::Duration::#constructor(#number)))
+}
+
+/// Reads the name of an argument.
+fn argument_name(value: &Expr) -> Result<TokenStream> {
+    match name(value) {
+        Some(name) if name != "self" => Ok(name.to_token_stream()),
+        _ => Err(Error::new_spanned(
+            value,
+            "expected the name of an argument, as in `conn = db`; if the connection is a field, \
+             call `self.conn.advisory(…).run(…)` in the body instead",
+        )),
+    }
+}
+
+/// The string, if the expression is a literal one.
 pub(crate) fn string(expr: &Expr) -> Option<&LitStr> {
-    match expr {
-        Expr::Group(group) => string(&group.expr),
+    match ungrouped(expr) {
         Expr::Lit(literal) => match &literal.lit {
             Lit::Str(string) => Some(string),
             _ => None,
@@ -202,50 +263,20 @@ pub(crate) fn string(expr: &Expr) -> Option<&LitStr> {
     }
 }
 
-fn timeout(key: &Ident, value: Option<Expr>) -> Result<TokenStream> {
-    let Some(value) = value else {
-        return Err(Error::new(
-            key.span(),
-            "how long? Write `timeout = \"2s\"`, or `no_wait` to not wait at all",
-        ));
-    };
-    if let Some(text) = string(&value) {
-        let span = text.span().resolved_at(Span::mixed_site());
-        return match text.value().parse() {
-            Ok(Duration::Millis(millis)) => {
-                let millis = Literal::u64_unsuffixed(millis);
-                Ok(quote_spanned! {span=>
-                    ::core::time::Duration::from_millis(#millis)
-                })
-            }
-            Ok(Duration::Secs(secs)) => {
-                let secs = Literal::u64_unsuffixed(secs);
-                Ok(quote_spanned! {span=>
-                    ::core::time::Duration::from_secs(#secs)
-                })
-            }
-            Err(mistake) => Err(Error::new(text.span(), mistake)),
-        };
+/// The name, if the expression is nothing else.
+pub(crate) fn name(expr: &Expr) -> Option<&Ident> {
+    match ungrouped(expr) {
+        Expr::Path(path) => path.path.get_ident(),
+        _ => None,
     }
-    if let Expr::Lit(literal) = value {
-        return Err(Error::new_spanned(
-            literal,
-            "a number alone says no unit: write it as in `timeout = \"250ms\"` or `\"2s\"`",
-        ));
-    }
-    Ok(value.into_token_stream())
 }
 
-fn is_key(key: &Ident) -> bool {
-    KEYS.iter()
-        .chain(MODES.iter().copied().flatten())
-        .any(|known| key == known)
-}
-
-fn all_keys() -> String {
-    let keys = KEYS.iter().chain(MODES.iter().copied().flatten());
-    let keys = keys.map(|key| format!("`{key}`")).collect::<Vec<_>>();
-    keys.join(", ")
+/// The expression without the invisible group that `macro_rules!` puts around an `$e:expr`.
+fn ungrouped(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Group(group) => ungrouped(&group.expr),
+        expr => expr,
+    }
 }
 
 fn path(ident: Ident) -> ExprPath {

@@ -1,32 +1,41 @@
 //! What the attribute expands to.
 
-use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{Error, Expr, Ident, LitStr, Result, Token};
+use syn::{Ident, Result, Token};
 
-use crate::args::{self, Args, Setting};
-use crate::function::{Connection, Function, there_are};
-use crate::template::{self, Template};
+use crate::args::{Args, Call};
+use crate::connection::Connection;
+use crate::function::Function;
+use crate::id::{Id, mentions};
+use crate::work::Work;
 
 pub(crate) fn expand(args: &Args, mut function: Function) -> Result<TokenStream> {
     function.check()?;
-    let conn = function.take_connection(args.conn.as_ref(), |conn| {
-        let options = args.options.iter().map(|option| option.value.clone());
-        let expressions = options.chain(args.id.as_ref().map(ToTokens::to_token_stream));
-        mentions(expressions.collect(), &[conn.unraw().to_string()])
+    let work = Work::of(&function)?;
+    let is_async = work.asyncness.is_some();
+    let conn = args.conn.as_ref();
+    let conn = Connection::take(&mut function.sig, conn, is_async, |conn| {
+        let mut expressions = work.around();
+        expressions.extend(args.calls.iter().map(|call| call.value.clone()));
+        expressions.extend(args.id.as_ref().map(ToTokens::to_token_stream));
+        mentions(expressions, &[conn.unraw().to_string()])
     })?;
     let id = Id::new(args.id.as_ref(), &function, &conn)?;
 
-    let mut body = Group::new(
-        function.body.delimiter(),
-        statements(args, &function, &conn, &id),
-    );
-    // What rustc says of the whole body, it says of the user's.
-    body.set_span(function.body.span());
+    let call = call(args, &work, &conn, &id);
+    let statements = work.replaced_by(call);
     let Function {
-        attrs, vis, sig, ..
+        attrs,
+        vis,
+        sig,
+        inner_attrs,
+        body,
     } = function;
+    let statements = quote!(#(#inner_attrs)* #statements);
+    // Errors about the body as a whole point at what the user wrote.
+    let body = with_span(Group::new(body.delimiter(), statements), body.span());
     Ok(quote!(#(#attrs)* #vis #sig #body))
 }
 
@@ -38,23 +47,23 @@ pub(crate) fn expand(args: &Args, mut function: Function) -> Result<TokenStream>
 ///
 /// The closure borrows its captures unless the body moves them, as a function's body would; `move`
 /// would change what the lints say of arguments.
-fn statements(args: &Args, function: &Function, conn: &Connection, id: &Id) -> TokenStream {
+fn call(args: &Args, work: &Work, conn: &Connection, id: &Id) -> TokenStream {
     let site = Span::mixed_site();
     let Flavor {
         connection_trait,
         closure,
         wait,
-    } = Flavor::of(function, site);
+    } = Flavor::of(work, site);
 
     let method = match &args.session {
         None => "advisory",
         Some(_) => "advisory_session",
     };
     // Where the argument is not a connection, this is what rustc points at.
-    let method = Ident::new(method, conn.span().resolved_at(site));
-    let options = args.options.iter().map(|Setting { method, value }| {
-        let mut value = Group::new(proc_macro2::Delimiter::Parenthesis, value.clone());
-        value.set_span(method.span());
+    let method = Ident::new(method, conn.span.resolved_at(site));
+    let calls = args.calls.iter().map(|Call { method, value }| {
+        let value = Group::new(Delimiter::Parenthesis, value.clone());
+        let value = with_span(value, method.span());
         quote_spanned!(site=> .#method #value)
     });
     let (run, or_default) = match &args.skip {
@@ -71,19 +80,14 @@ fn statements(args: &Args, function: &Function, conn: &Connection, id: &Id) -> T
     let Id { before, value } = id;
     let conn_name = &conn.argument;
     let (pattern, pattern_attrs) = (&conn.pattern, &conn.attrs);
-    let (inner_attrs, output, body) = (
-        &function.inner_attrs,
-        function.closure_output(),
-        &function.body,
-    );
+    let (output, body) = (&work.output, &work.body);
     quote_spanned! {site=>
-        #(#inner_attrs)*
         #before
         let lock = {
             use ::diesel_advisory::#connection_trait as _;
-            #conn_name.#method(#value)#(#options)*
+            #conn_name.#method(#value)#(#calls)*
         };
-        lock.#run(#closure |#(#pattern_attrs)* #pattern| #output #body)#wait #or_default
+        lock.#run(#closure |#(#pattern_attrs)* #pattern| -> #output #body)#wait #or_default
     }
 }
 
@@ -95,8 +99,8 @@ struct Flavor {
 }
 
 impl Flavor {
-    fn of(function: &Function, site: Span) -> Self {
-        match function.sig.asyncness {
+    fn of(work: &Work, site: Span) -> Self {
+        match work.asyncness {
             None => Self {
                 connection_trait: Ident::new("AdvisoryConnection", site),
                 closure: None,
@@ -111,112 +115,9 @@ impl Flavor {
     }
 }
 
-/// The id of the lock.
-///
-/// Where it is made of arguments, it is made before the connection is borrowed, and keeps no borrow
-/// of an argument that the body may move.
-struct Id {
-    before: Option<TokenStream>,
-    value: TokenStream,
-}
-
-impl Id {
-    fn new(id: Option<&Expr>, function: &Function, conn: &Connection) -> Result<Self> {
-        let Some(id) = id else {
-            return Ok(Self::inline(default(&function.sig.ident)));
-        };
-        if let Some(literal) = args::string(id) {
-            return Self::from_literal(literal, function, conn);
-        }
-        let names = function.binding_names();
-        if let Some(name) = bare_name(id) {
-            let is_argument = names.iter().any(|argument| name.unraw() == argument);
-            let is_lowercase = name.to_string().chars().all(|c| !c.is_uppercase());
-            if is_lowercase && !is_argument {
-                return Err(args::unknown_key(name));
-            }
-            return Ok(Self::inline(name));
-        }
-        if mentions(id.to_token_stream(), &names) {
-            let site = Span::mixed_site();
-            return Ok(Self::made_before(quote_spanned! {site=>
-                ::diesel_advisory::LockId::from(#id).into_owned()
-            }));
-        }
-        Ok(Self::inline(id))
-    }
-
-    fn from_literal(literal: &LitStr, function: &Function, conn: &Connection) -> Result<Self> {
-        let at_literal = |mistake: String| Error::new(literal.span(), mistake);
-        match template::parse(&literal.value()).map_err(at_literal)? {
-            Template::Plain(name) if name.is_empty() => Err(at_literal(
-                "a lock needs a name: write one, or leave it out to get the function's path"
-                    .to_owned(),
-            )),
-            Template::Plain(name) => Ok(Self::inline(LitStr::new(&name, literal.span()))),
-            Template::Format(arguments) => {
-                let mut names = function.binding_names();
-                names.retain(|name| conn.pattern.ident.unraw() != name);
-                for argument in arguments {
-                    if !names.contains(&argument) {
-                        return Err(at_literal(format!(
-                            "`{}` has no argument `{argument}` for the id: {}",
-                            function.sig.ident,
-                            there_are(&names),
-                        )));
-                    }
-                }
-                let site = Span::mixed_site();
-                Ok(Self::made_before(
-                    quote_spanned!(site=> ::std::format!(#literal)),
-                ))
-            }
-        }
-    }
-
-    fn inline(value: impl ToTokens) -> Self {
-        Self {
-            before: None,
-            value: value.into_token_stream(),
-        }
-    }
-
-    fn made_before(value: impl ToTokens) -> Self {
-        let site = Span::mixed_site();
-        Self {
-            before: Some(quote_spanned!(site=> let id = #value;)),
-            value: quote_spanned!(site=> id),
-        }
-    }
-}
-
-/// The function's path. A method's type is not part of it, because nothing that is stable over
-/// compilers says it.
-fn default(function: &Ident) -> TokenStream {
-    let name = function.unraw().to_string();
-    quote_spanned!(Span::mixed_site()=> ::core::concat!(::core::module_path!(), "::", #name))
-}
-
-fn bare_name(expr: &Expr) -> Option<&Ident> {
-    match expr {
-        Expr::Group(group) => bare_name(&group.expr),
-        Expr::Path(path) => path.path.get_ident(),
-        _ => None,
-    }
-}
-
-/// Whether any of the names stands in the tokens, or in a string that a macro may format.
-fn mentions(tokens: TokenStream, names: &[String]) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Group(group) => mentions(group.stream(), names),
-        TokenTree::Ident(ident) => names.iter().any(|name| ident.unraw() == name),
-        TokenTree::Literal(literal) => {
-            let literal = literal.to_string();
-            let has = |part: String| literal.contains(&part);
-            (names.iter()).any(|name| has(format!("{{{name}")) || has(format!("{name}$")))
-        }
-        TokenTree::Punct(_) => false,
-    })
+fn with_span(mut group: Group, span: Span) -> Group {
+    group.set_span(span);
+    group
 }
 
 #[cfg(test)]
@@ -229,7 +130,9 @@ mod tests {
         let args = syn::parse2(args).unwrap();
         let function = syn::parse2(function).unwrap();
         let expanded = super::expand(&args, function).unwrap();
-        assert_eq!(expanded.to_string(), expected.to_string());
+        // The spaces in `> >` only say whether it is one token or two.
+        let text = |tokens: &TokenStream| tokens.to_string().replace(' ', "");
+        assert_eq!(text(&expanded), text(expected));
     }
 
     #[test]
@@ -312,6 +215,70 @@ mod tests {
     }
 
     #[test]
+    fn an_async_block_is_the_work_of_a_function_that_returns_a_future() {
+        assert_expands(
+            quote!(("job", &self.name), skip, no_wait),
+            quote! {
+                fn run(&self, conn: &mut C, n: u8) -> BoxFuture<'_, Result<Option<u8>>> {
+                    let n = n + 1;
+                    async move { work(self, conn, n).await }.boxed()
+                }
+            },
+            &quote! {
+                fn run(&self, conn: &mut C, n: u8) -> BoxFuture<'_, Result<Option<u8>>> {
+                    let n = n + 1;
+                    async move {
+                        let id = ::diesel_advisory::IntoLockId::into_lock_id(("job", &self.name))
+                            .into_owned();
+                        let lock = {
+                            use ::diesel_advisory::AsyncAdvisoryConnection as _;
+                            conn.advisory(id).no_wait()
+                        };
+                        lock.try_run(
+                            async |conn| -> <BoxFuture<'_, Result<Option<u8>>>
+                                as ::core::future::Future>::Output { work(self, conn, n).await }
+                        )
+                        .await
+                        .map(|done| done.unwrap_or_default())
+                    }
+                    .boxed()
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn the_result_of_a_future_is_read_where_it_stands() {
+        let expansion = quote! {
+            {
+                (async {
+                    let lock = {
+                        use ::diesel_advisory::AsyncAdvisoryConnection as _;
+                        conn.advisory(LOCK)
+                    };
+                    lock.run(async |conn| -> QueryResult<_> { work(conn).await }).await
+                }) as _
+            }
+        };
+        for returns in [
+            quote!(impl Future<Output = QueryResult<impl Sized>> + Send),
+            quote!(Pin<Box<dyn ::core::future::Future<Output = QueryResult<impl Sized>> + 'a>>),
+            quote!(
+                std::pin::Pin<
+                    std::boxed::Box<impl Send + Future<Output = QueryResult<impl Sized>>>,
+                >
+            ),
+        ] {
+            let head = quote!(fn work<'a>(conn: &'a mut C) -> #returns);
+            assert_expands(
+                quote!(LOCK),
+                quote!(#head { (async { work(conn).await }) as _ }),
+                &quote!(#head #expansion),
+            );
+        }
+    }
+
+    #[test]
     fn an_id_that_borrows_is_made_before() {
         assert_expands(
             quote!(("tenant", &self.name)),
@@ -320,7 +287,8 @@ mod tests {
             ),
             &quote! {
                 fn work(self, conn: &mut C) -> Result<()> {
-                    let id = ::diesel_advisory::LockId::from(("tenant", &self.name)).into_owned();
+                    let id = ::diesel_advisory::IntoLockId::into_lock_id(("tenant", &self.name))
+                        .into_owned();
                     let lock = {
                         use ::diesel_advisory::AdvisoryConnection as _;
                         conn.advisory(id)

@@ -2,185 +2,256 @@
 //! crate is an implementation detail.
 
 mod args;
+mod connection;
 mod duration;
 mod expand;
 mod function;
+mod id;
+mod returns;
 mod template;
+mod work;
 
 use proc_macro::TokenStream;
 
-/// Runs the whole function under an advisory lock.
+/// Wraps the body of a function in `conn.advisory(…).run(…)`, or in
+/// `conn.advisory_session(…).run(…)`.
 ///
-/// It is `conn.advisory(…).run(…)` around the body, or `conn.advisory_session(…).run(…)`, and
-/// nothing else:
+/// So this function
 ///
 /// ```
-/// # use diesel::prelude::*;
+/// # use diesel_advisory_sandbox::schema::invoices;
+/// use diesel::prelude::*;
 /// use diesel_advisory::advisory;
 ///
 /// #[advisory("invoice:{invoice_id}", timeout = "2s")]
-/// fn bill(conn: &mut PgConnection, invoice_id: i32) -> QueryResult<usize> {
-///     diesel::sql_query("SELECT 'the invoice'").execute(conn)
+/// fn pay(conn: &mut PgConnection, invoice_id: i32) -> QueryResult<usize> {
+///     diesel::update(invoices::table.find(invoice_id))
+///         .set(invoices::paid.eq(true))
+///         .execute(conn)
 /// }
 /// # diesel_advisory_sandbox::doctest!(conn);
-/// # assert_eq!(bill(conn, 42)?, 1);
+/// # assert_eq!(pay(conn, 42)?, 1);
 /// # Ok::<_, diesel::result::Error>(())
 /// ```
 ///
-/// is the same as
+/// does the same as this one:
 ///
 /// ```
-/// # use diesel::prelude::*;
-/// # use std::time::Duration;
+/// # use diesel_advisory_sandbox::schema::invoices;
+/// use std::time::Duration;
+///
+/// use diesel::prelude::*;
 /// use diesel_advisory::AdvisoryConnection;
 ///
-/// fn bill(conn: &mut PgConnection, invoice_id: i32) -> QueryResult<usize> {
+/// fn pay(conn: &mut PgConnection, invoice_id: i32) -> QueryResult<usize> {
 ///     conn.advisory(format!("invoice:{invoice_id}"))
 ///         .timeout(Duration::from_secs(2))
-///         .run(|conn| diesel::sql_query("SELECT 'the invoice'").execute(conn))
+///         .run(|conn| {
+///             diesel::update(invoices::table.find(invoice_id))
+///                 .set(invoices::paid.eq(true))
+///                 .execute(conn)
+///         })
 /// }
 /// # diesel_advisory_sandbox::doctest!(conn);
-/// # assert_eq!(bill(conn, 42)?, 1);
+/// # assert_eq!(pay(conn, 42)?, 1);
 /// # Ok::<_, diesel::result::Error>(())
 /// ```
 ///
-/// So a transaction begins with the lock. `Ok` commits it, `Err` and a panic roll it back, and the
-/// lock ends with it. If a transaction is open when the function is called, the lock ends with that
-/// one.
+/// The body runs in a transaction that holds the lock. If it returns `Ok`, the transaction commits; if
+/// it returns `Err` or panics, the transaction is rolled back; the lock is released with it. If a
+/// transaction is open when the function is called, the body runs in a savepoint, and the lock is
+/// released when the outermost transaction ends.
 ///
 /// # The id
 ///
-/// The id of the lock is the first item:
+/// The first item is the id of the lock. Default: the path of the function.
 ///
-/// | | id |
+/// | | the lock |
 /// |---|---|
-/// | `#[advisory("import")]` | this name |
-/// | `#[advisory("invoice:{invoice_id}")]` | a name with arguments of the function in it, as in `format!`, also `{self}`, and formats such as `{day:02}`. A brace that is part of the name is doubled |
-/// | `#[advisory(LOCK)]` | an expression: all that `advisory(…)` takes, so a constant, a number, a `LockId`, a `LockKey` |
-/// | `#[advisory(("invoice", self.id))]` | an expression can use the arguments too |
-/// | `#[advisory]` | the path of the function: `module::path::function` |
+/// | `#[advisory("import")]` | has this name |
+/// | `#[advisory("invoice:{invoice_id}")]` | has a name with arguments of the function in it, as in `format!`. `{self}` and formats such as `{day:02}` work too. Write `{{` and `}}` for braces in the name |
+/// | `#[advisory(LOCK)]`, `#[advisory(("invoice", self.id))]` | is what the expression says: anything that `conn.advisory(…)` takes, with or without arguments of the function |
+/// | `#[advisory]` | has the function's path as its name: `my_crate::billing::close_month` |
 ///
-/// It is made before the connection is borrowed and before the body has the arguments, so that the
-/// body can move them. An argument that the id should leave to the body is borrowed, as in
-/// `("tenant", &name)`.
+/// The id is made before the lock is taken, and before the body has the arguments. If the body needs an
+/// argument, borrow it in the expression: `("tenant", &name)`.
 ///
-/// The path is that of [`module_path!`], which begins with the name of the crate; crates that have
-/// to exclude each other need a name. It changes when the function is renamed or moved. While an
-/// old and a new version of a program run side by side, they then hold different locks. And it does
-/// not tell apart
+/// The path is the one of [`module_path!`] with the function's name. It changes when the function is
+/// renamed or moved: while an old and a new version of the program run side by side, they take
+/// different locks. It begins with the name of the crate, so programs that exclude each other need a
+/// name. And these have the same path, and so exclude each other:
 ///
-/// - methods of the same name in one module, whatever their types: an attribute on a method does
-///   not see the `impl` around it;
-/// - the types that a generic function, or a provided method of a trait, is called with;
-/// - functions of the same name inside of other functions, where the module is the same.
+/// - methods with the same name in one module, whatever their types;
+/// - the instances of a generic function, and of a provided method of a trait;
+/// - functions with the same name inside of other functions of one module.
 ///
-/// These run one at a time. Where that is too much, give the lock a name.
+/// # Options
 ///
-/// # The keys
+/// After the id, or alone. Options named after a builder method behave like it.
 ///
-/// After the id, or alone:
+/// | option | default | |
+/// |---|---|---|
+/// | `timeout = "2s"` | the session's `lock_timeout` | How long to wait for the lock. The units are `ms`, `s`, `m` and `h`. An expression of type `Duration` or `Option<Duration>` works too, and can use the arguments. `None` waits without a limit |
+/// | `no_wait` | it waits | Does not wait for the lock |
+/// | `skip` | it fails | Returns `Ok(None)` if the lock is unavailable, [see below](#skip). Needs `no_wait` or `timeout` |
+/// | `shared` | exclusive | Takes a shared lock, which excludes only exclusive ones |
+/// | `session` | a transaction | Holds the lock for the session. No transaction is opened: each statement commits on its own |
+/// | `conn = db` | the first argument | Which argument is the connection |
+/// | `read_committed`, `repeatable_read`, `serializable` | the session's | The isolation level of the transaction. Its snapshot is taken after the lock |
+/// | `read_only`, `read_write` | the session's | The access mode of the transaction |
+/// | `deferrable`, `not_deferrable` | the session's | Whether a serializable, read-only transaction waits for a safe snapshot |
 ///
-/// | key | |
-/// |---|---|
-/// | `timeout = "2s"` | waits no longer than this. Units are `ms`, `s`, `m` and `h`. An expression of type `Duration` will do as well, which can use the arguments, and `None` waits without end |
-/// | `no_wait` | does not wait at all |
-/// | `skip` | where the lock is unavailable, the body does not run, and the function returns `Ok(Default::default())`. It needs `timeout` or `no_wait`, since it would wait without end |
-/// | `shared` | excludes exclusive locks only |
-/// | `session` | holds the lock for the session, and opens no transaction |
-/// | `conn = db` | the argument that is the connection |
-/// | `read_committed`, `repeatable_read`, `serializable` | the isolation level of the transaction, with a snapshot that is not older than the lock |
-/// | `read_only`, `read_write`, `deferrable`, `not_deferrable` | more modes of the transaction |
+/// # Skip
 ///
-/// Those that are methods of `AdvisoryLock` do what they do there.
+/// A job that every instance starts, and only one should do, returns `Result<Option<T>, E>`. With
+/// `skip` it returns `Ok(None)` if another one has the lock, and otherwise what the body returns:
 ///
-/// Default: exclusive, in a transaction of its own, waiting as long as the session's `lock_timeout`
-/// lets it, on the connection that is the first argument.
+/// ```
+/// # use diesel_advisory_sandbox::schema::invoices;
+/// use diesel::prelude::*;
+/// use diesel_advisory::advisory;
+///
+/// #[advisory("reminders", no_wait, skip)]
+/// fn send_reminders(conn: &mut PgConnection) -> QueryResult<Option<usize>> {
+///     let unpaid = invoices::table.filter(invoices::paid.eq(false));
+///     let sent = diesel::update(unpaid).set(invoices::reminded.eq(true)).execute(conn)?;
+///     Ok(Some(sent))
+/// }
+///
+/// # diesel_advisory_sandbox::doctest!(conn, other);
+/// # use diesel_advisory::AdvisoryConnection;
+/// match send_reminders(conn)? {
+///     Some(sent) => println!("{sent} reminders sent"),
+///     None => println!("another instance sends them"),
+/// }
+/// # assert_eq!(send_reminders(conn)?, Some(3));
+/// # let held = other.advisory_session("reminders").acquire()?;
+/// # assert_eq!(send_reminders(conn)?, None);
+/// # held.release()?;
+/// # Ok::<_, diesel_advisory::Error>(())
+/// ```
+///
+/// With any other type, the function returns `Ok(Default::default())`, which may not tell whether the
+/// body ran.
 ///
 /// # The function
 ///
-/// It can be a function or a method, generic, a provided method of a trait, and `async`, where the
-/// connection is one of `diesel-async` and the feature `async` is needed. It cannot be `const` or
+/// A function or a method, also a generic one or a provided method of a trait. It cannot be `const` or
 /// `unsafe`.
 ///
-/// The connection is an argument with a name whose type is a `&mut`: a `&mut PgConnection`, a `&mut
-/// C` where `C: AdvisoryConnection`, or a `&mut PooledConnection<…>` and whatever else derefs to a
-/// connection. In the body it is a reference to the connection itself, so a `&mut PgConnection` for
-/// the pooled one. Nothing that borrows from it can be returned.
+/// The name of its return type must contain `Result`, as in `Result<T, E>`, `QueryResult<T>` or
+/// `anyhow::Result<T>`. The error type must implement `From<diesel_advisory::Error>`, as Diesel's does.
 ///
-/// The body becomes a closure: `return` and `?` in it end it as they would end the function.
+/// The connection is an argument with a name, and a `&mut` reference: `&mut PgConnection`, `&mut C`
+/// where `C: AdvisoryConnection`, `&mut PooledConnection<…>`, or a reference to whatever else derefs to
+/// a connection. In the body it is a reference to the connection itself: a `&mut PgConnection` for a
+/// pooled one. If the connection is a field, the attribute cannot be used: call
+/// `self.conn.advisory(…).run(…)` in the body.
+///
+/// The body becomes a closure, so `return` and `?` end it as they would end the function. The function
+/// cannot return what borrows from the connection.
+///
+/// # Async functions
+///
+/// With the feature `async`, an `async fn` takes a connection of `diesel-async`, such as `&mut
+/// AsyncPgConnection`. What the body holds while it awaits must be `Send`, as for `run`.
+///
+/// The same holds for functions that return a future: an `impl Future<Output = …>`, a `Pin<Box<dyn
+/// Future<Output = …>>>`, or a type whose name ends in `Future`, such as `BoxFuture<…>`. The body must
+/// end in an `async` block, as in `async move { … }` or `Box::pin(async move { … })`. Only this block
+/// runs under the lock: what stands before it runs when the function is called.
+///
+/// So the attribute works on the methods of `#[async_trait]`:
+///
+/// ```
+/// # use diesel_advisory_sandbox::schema::invoices;
+/// use async_trait::async_trait;
+/// use diesel::prelude::*;
+/// use diesel_advisory::advisory;
+/// use diesel_async::{AsyncPgConnection, RunQueryDsl};
+///
+/// #[async_trait]
+/// trait Job {
+///     async fn run(&self, conn: &mut AsyncPgConnection) -> QueryResult<usize>;
+/// }
+///
+/// struct Payment {
+///     invoice_id: i32,
+/// }
+///
+/// #[async_trait]
+/// impl Job for Payment {
+///     #[advisory(("invoice", self.invoice_id))]
+///     async fn run(&self, conn: &mut AsyncPgConnection) -> QueryResult<usize> {
+///         diesel::update(invoices::table.find(self.invoice_id))
+///             .set(invoices::paid.eq(true))
+///             .execute(conn)
+///             .await
+///     }
+/// }
+/// # diesel_advisory_sandbox::async_doctest!(conn, {
+/// # assert_eq!(Payment { invoice_id: 42 }.run(conn).await?, 1);
+/// # });
+/// ```
 ///
 /// # Errors
 ///
-/// The function returns a `Result` by some name that contains this word, and its error type is
-/// `From<diesel_advisory::Error>`. Without `skip`, a lock that is unavailable is
-/// `Error::Unavailable` in that type.
+/// Those of `run`, converted to the error type of the function: if the body fails, you get its error.
+/// Otherwise, `Error::Unavailable` if the wait ended without the lock, unless there is `skip`;
+/// `Error::InTransaction` if there is `session` and a transaction is open; `Error::Database` if the
+/// lock, the `BEGIN` or the `COMMIT` failed.
 ///
 /// # Panics
 ///
 /// If the body panics, the transaction is rolled back or the session lock released, while the panic
 /// goes on.
 ///
-/// # Examples
+/// # Cancel safety
 ///
-/// A job that every instance starts, and one does:
+/// If the future of an async function is dropped, the session ends, as for `run`: the transaction is
+/// rolled back, and the lock is released.
 ///
-/// ```
-/// use diesel::prelude::*;
-/// use diesel_advisory::{Error, advisory};
+/// # Example
 ///
-/// #[advisory("import", no_wait, skip)]
-/// fn import(conn: &mut PgConnection) -> Result<Option<usize>, Error> {
-///     let rows = diesel::sql_query("SELECT 'one row'").execute(conn)?;
-///     Ok(Some(rows))
-/// }
-///
-/// # diesel_advisory_sandbox::doctest!(conn, other);
-/// # use diesel_advisory::AdvisoryConnection;
-/// assert_eq!(import(conn)?, Some(1));
-///
-/// // Elsewhere somebody is at it.
-/// let held = other.advisory_session("import").acquire()?;
-/// assert_eq!(import(conn)?, None);
-/// # held.release()?;
-/// # Ok::<_, Error>(())
-/// ```
-///
-/// A method, on a pooled connection that is not the first argument, with the default id:
+/// A method with a pooled connection that is not the first argument. The lock has the default id:
 ///
 /// ```
 /// mod billing {
+/// #   use diesel_advisory_sandbox::schema::books;
 ///     use diesel::prelude::*;
 ///     use diesel::r2d2::{ConnectionManager, PooledConnection};
 ///     use diesel_advisory::advisory;
 ///
-///     pub struct Books {
-///         pub months: Vec<u32>,
+///     pub struct Ledger {
+///         pub closed: Vec<i32>,
 ///     }
 ///
-///     impl Books {
+///     impl Ledger {
+///         // The lock is `my_crate::billing::close_month`.
 ///         #[advisory(conn = db)]
 ///         pub fn close_month(
 ///             &mut self,
-///             month: u32,
+///             month: i32,
 ///             db: &mut PooledConnection<ConnectionManager<PgConnection>>,
 ///         ) -> QueryResult<()> {
-///             diesel::sql_query("SELECT 'the books'").execute(db)?;
 /// #           use diesel_advisory::AdvisoryConnection;
 /// #           let id = concat!(module_path!(), "::close_month");
 /// #           assert!(id.ends_with("::billing::close_month") && db.is_advisory_locked(id)?);
-///             self.months.push(month);
+///             diesel::update(books::table.find(month)).set(books::closed.eq(true)).execute(db)?;
+///             self.closed.push(month);
 ///             Ok(())
 ///         }
 ///     }
 /// }
-/// # use diesel::r2d2::{ConnectionManager, Pool};
-/// # let url = diesel_advisory_sandbox::database_url();
-/// # let pool = Pool::builder().max_size(1).build(ConnectionManager::new(url))?;
 ///
-/// // The lock is "my_crate::billing::close_month".
-/// let mut books = billing::Books { months: Vec::new() };
-/// books.close_month(5, &mut pool.get()?)?;
-/// # assert_eq!(books.months, [5]);
+/// # use diesel::connection::SimpleConnection;
+/// # use diesel::r2d2::{ConnectionManager, Pool};
+/// # let manager = ConnectionManager::<diesel::PgConnection>::new(diesel_advisory_sandbox::database_url());
+/// # let pool = Pool::builder().max_size(1).build(manager)?;
+/// # pool.get()?.batch_execute(diesel_advisory_sandbox::schema::SET_UP)?;
+/// let mut ledger = billing::Ledger { closed: Vec::new() };
+/// ledger.close_month(1, &mut pool.get()?)?;
+/// # assert_eq!(ledger.closed, [1]);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[proc_macro_attribute]

@@ -9,7 +9,7 @@ pub(crate) enum Template {
     Format(Vec<String>),
 }
 
-/// Reads it as `format!` does, where arguments have names. The mistakes are found here, as those of
+/// Reads it as `format!` does, where arguments have names. Mistakes are reported here, because
 /// `format!` would speak of arguments that an attribute cannot have.
 pub(crate) fn parse(text: &str) -> Result<Template, String> {
     let mut plain = String::new();
@@ -26,8 +26,7 @@ pub(crate) fn parse(text: &str) -> Result<Template, String> {
         let Some(end) = rest.find('}').filter(|_| rest.starts_with('{')) else {
             let brace = &rest[..1];
             return Err(format!(
-                "this `{brace}` has no partner: one that is part of the name is written \
-                 `{brace}{brace}`"
+                "unmatched `{brace}`: write `{brace}{brace}` for a brace in the name"
             ));
         };
         placeholder(&rest[1..end], &mut arguments)?;
@@ -50,8 +49,8 @@ fn placeholder(inside: &str, arguments: &mut Vec<String>) -> Result<(), String> 
     }
     if !is_name(name) {
         return Err(format!(
-            "only a name can stand in the braces, not `{name}`: for more, write the id as an \
-             expression, as in `(\"invoice\", self.id)` or `format!(\"{{}}\", self.id)`"
+            "only the name of an argument can be in braces, not `{name}`: write the id as an \
+             expression, such as `(\"invoice\", self.id)` or `format!(\"{{}}\", self.id)`"
         ));
     }
     arguments.push(name.to_owned());
@@ -87,7 +86,7 @@ fn is_name(text: &str) -> bool {
 }
 
 fn by_name(inside: &str) -> String {
-    format!("`{{{inside}}}` does not say which argument: write its name, as in `{{invoice_id}}`")
+    format!("`{{{inside}}}` must name an argument, as in `{{invoice_id}}`")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the attribute says of mistakes, and that it says nothing of what is right.
+//! The attribute's compile errors, and that correct functions compile without warnings.
 
 #[test]
 fn mistakes_have_one_message_each() {

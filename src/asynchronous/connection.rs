@@ -1,165 +1,246 @@
-//! The trait that gives an asynchronous Diesel connection its advisory locks.
+//! The trait that gives an asynchronous connection its advisory locks.
 
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::ops::DerefMut;
 
-use diesel::QueryResult;
-use diesel::connection::TransactionManagerStatus;
-use diesel::deserialize::QueryableByName;
-use diesel::pg::Pg;
-use diesel_async::{AnsiTransactionManager, AsyncConnection, RunQueryDsl, TransactionManager};
+use super::link::{Async, AsyncPgTransactions};
+use super::session::AsyncAdvisorySession;
+use super::transaction::AsyncAdvisoryTransaction;
+use super::xact::AsyncAdvisoryXact;
+use crate::error::Error;
+use crate::lock::into_id::IntoLockId;
+use crate::lock::request::Request;
+use crate::protocol::look::are_locked;
 
-use super::Async;
-use crate::link::{Link, Transact};
-use crate::session::Session;
-use crate::transaction::OwnTransaction;
-use crate::xact::OpenTransaction;
-use crate::{AdvisoryLock, Error, LockId, protocol};
-
-/// The advisory locks of a `diesel-async` connection to PostgreSQL.
+/// Advisory locks for an asynchronous connection to PostgreSQL, of `diesel-async`.
 ///
-/// Everything is as in [`AdvisoryConnection`](crate::AdvisoryConnection), whose page also tells
-/// which of the three scopes to take; the closures are async, and every future is `Send`.
-///
-/// It is there for `AsyncPgConnection`, and a pooled connection
-/// reaches it through `DerefMut`.
+/// Implemented for `AsyncPgConnection`. Pooled connections reach it through `DerefMut`. The methods
+/// are those of [`AdvisoryConnection`](crate::AdvisoryConnection), whose page tells which of the three
+/// scopes to use; closures are async, and every future is `Send`.
 ///
 /// # Cancel safety
 ///
-/// Every future that takes a lock can be dropped at any point, and nothing leaks: unless it was
-/// done, it ends the session, and with it whatever was held or was just being granted. A pool sees
-/// that the connection is closed, and makes a new one.
+/// Every future that takes or releases a lock can be dropped at any point. One dropped before completion
+/// ends the session, and releases whatever it held or was being granted. A pool sees that the connection
+/// is closed, and makes a new one; a connection of your own is closed as well.
 ///
-/// - A connection of your own, outside of a pool, is closed as well.
-/// - A transaction in which a future was dropped is rolled back, also where code around it has
-///   caught that and goes on.
-/// - A lock that [`advisory_xact`](Self::advisory_xact) has taken is in the hands of the
-///   transaction. If that is dropped later on, `diesel-async` marks the connection as broken, and
-///   bb8 closes it. Beware of the other pools there: deadpool keeps a broken connection, with the
-///   transaction and its locks, until it would give it out the next time, and mobc (as of
-///   `diesel-async` 0.9.2) gives it out as it is. [`advisory`](Self::advisory) has no such hole.
-/// - The server itself goes on with the statement that it executes, until it looks at the
-///   connection. So a wait for a lock that nobody is interested in any more keeps its place, and
-///   its server process, until it ends. Prefer [`timeout`](AdvisoryLock::timeout) to dropping the
-///   future, or set PostgreSQL's [`client_connection_check_interval`].
+/// - A transaction in which a future was dropped is rolled back, also where the code around it catches
+///   that and goes on.
+/// - A lock that [`advisory_xact`](Self::advisory_xact) has acquired lives as long as the transaction. If
+///   a transaction of `diesel-async` itself is dropped, it is left open, and the connection marked as
+///   broken. bb8 closes such a connection. deadpool keeps it, with the transaction and its locks, until
+///   it would be handed out again; mobc (as of `diesel-async` 0.9.2) hands it out as it is. Use
+///   [`advisory`](Self::advisory) in tasks that may be cancelled: it ends the session.
+/// - The server finishes the statement that it executes before it looks at the connection. So a wait for
+///   a lock that was dropped keeps its place in the queue, and its server process, until it ends. Prefer
+///   `timeout` to dropping the future, or set PostgreSQL's [`client_connection_check_interval`].
 /// - The server's log may say `terminating connection due to administrator command`.
 ///
 /// [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
-pub trait AsyncAdvisoryConnection:
-    AsyncConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>
-{
-    /// A lock around a transaction of its own: lock and work share one fate.
+pub trait AsyncAdvisoryConnection: AsyncPgTransactions {
+    /// Builds a lock around a transaction of its own. The lock is released when the work commits or
+    /// rolls back.
     ///
-    /// As [`AdvisoryConnection::advisory`](crate::AdvisoryConnection::advisory).
-    ///
-    /// ```
-    /// # diesel_advisory_sandbox::async_doctest!(conn, {
-    /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::RunQueryDsl;
-    ///
-    /// conn.advisory("billing.close_month")
-    ///     .run(async |conn| diesel::sql_query("SELECT 'the books'").execute(conn).await)
-    ///     .await?;
-    /// # });
-    /// ```
-    fn advisory<'a>(
-        &mut self,
-        id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, Async<&mut Self>, OwnTransaction> {
-        AdvisoryLock::new(Async(self), id.into())
-    }
-
-    /// A lock for the transaction that is open already.
-    ///
-    /// As [`AdvisoryConnection::advisory_xact`](crate::AdvisoryConnection::advisory_xact).
-    ///
-    /// ```
-    /// # diesel_advisory_sandbox::async_doctest!(conn, {
-    /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::{AsyncConnection, RunQueryDsl};
-    ///
-    /// conn.transaction(async |conn| {
-    ///     conn.advisory_xact("billing.close_month").acquire().await?;
-    ///     diesel::sql_query("SELECT 'the books'").execute(conn).await
-    /// })
-    /// .await?;
-    /// # });
-    /// ```
-    fn advisory_xact<'a>(
-        &mut self,
-        id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, Async<&mut Self>, OpenTransaction> {
-        AdvisoryLock::new(Async(self), id.into())
-    }
-
-    /// A lock for the session: it is held across transactions, until it is released.
-    ///
-    /// As [`AdvisoryConnection::advisory_session`](crate::AdvisoryConnection::advisory_session).
-    ///
-    /// ```
-    /// # diesel_advisory_sandbox::async_doctest!(conn, {
-    /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::RunQueryDsl;
-    ///
-    /// conn.advisory_session("reports.nightly")
-    ///     .run(async |conn| {
-    ///         diesel::sql_query("SELECT 'one part'").execute(conn).await?;
-    ///         diesel::sql_query("SELECT 'the next'").execute(conn).await
-    ///     })
-    ///     .await?;
-    /// # });
-    /// ```
-    fn advisory_session<'a>(
-        &mut self,
-        id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, Async<&mut Self>, Session> {
-        AdvisoryLock::new(Async(self), id.into())
-    }
-
-    /// Whether any session holds the lock in this database, shared or exclusive, this session
-    /// included.
-    ///
-    /// As [`AdvisoryConnection::is_advisory_locked`](crate::AdvisoryConnection::is_advisory_locked).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::EmptyName`], or [`Error::Database`].
+    /// Nothing is sent until [`run`](AsyncAdvisoryTransaction::run) or
+    /// [`try_run`](AsyncAdvisoryTransaction::try_run) is called.
     ///
     /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::books;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
     /// use diesel_advisory::AsyncAdvisoryConnection;
     ///
-    /// if conn.is_advisory_locked("reports.nightly").await? {
-    ///     println!("it runs right now");
-    /// }
+    /// conn.advisory("billing.close_month").run(async |conn| {
+    ///     diesel::update(books::table).set(books::closed.eq(true)).execute(conn).await
+    /// })
+    /// .await?;
+    /// # });
+    /// ```
+    fn advisory<'a>(&mut self, id: impl IntoLockId<'a>) -> AsyncAdvisoryTransaction<'_, 'a, Self> {
+        self.advisory_all([id])
+    }
+
+    /// Builds a set of locks around a transaction of its own, from an iterator.
+    ///
+    /// All of them are acquired, or none. An empty iterator is [`Error::EmptySet`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// let ids = [42, 7, 12];
+    /// conn.advisory_all(ids.map(|id| ("invoice", id))).run(async |conn| {
+    ///     let these = invoices::table.filter(invoices::id.eq_any(ids));
+    ///     diesel::update(these).set(invoices::paid.eq(true)).execute(conn).await
+    /// })
+    /// .await?;
+    /// # });
+    /// ```
+    fn advisory_all<'a, I>(&mut self, ids: I) -> AsyncAdvisoryTransaction<'_, 'a, Self>
+    where
+        I: IntoIterator<Item: IntoLockId<'a>>,
+    {
+        AsyncAdvisoryTransaction::new(self, Request::new(ids))
+    }
+
+    /// Builds a lock for the transaction that is already open.
+    ///
+    /// Nothing is sent until [`acquire`](AsyncAdvisoryXact::acquire) or
+    /// [`try_acquire`](AsyncAdvisoryXact::try_acquire) is called.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::books;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// conn.transaction(async |conn| {
+    ///     conn.advisory_xact("billing.close_month").acquire().await?;
+    ///     diesel::update(books::table).set(books::closed.eq(true)).execute(conn).await
+    /// })
+    /// .await?;
+    /// # });
+    /// ```
+    fn advisory_xact<'a>(&mut self, id: impl IntoLockId<'a>) -> AsyncAdvisoryXact<'_, 'a, Self> {
+        self.advisory_xact_all([id])
+    }
+
+    /// Builds a set of locks for the transaction that is already open, from an iterator.
+    ///
+    /// All of them are acquired, or none. An empty iterator is [`Error::EmptySet`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
+    /// use diesel_advisory::{AsyncAdvisoryConnection, Error};
+    ///
+    /// conn.transaction(async |conn| {
+    ///     conn.advisory_xact_all([42, 7, 12].map(|id| ("invoice", id))).acquire().await
+    /// })
+    /// .await?;
+    /// # });
+    /// ```
+    fn advisory_xact_all<'a, I>(&mut self, ids: I) -> AsyncAdvisoryXact<'_, 'a, Self>
+    where
+        I: IntoIterator<Item: IntoLockId<'a>>,
+    {
+        AsyncAdvisoryXact::new(self, Request::new(ids))
+    }
+
+    /// Builds a lock for the session: it is held across transactions, until it is released.
+    ///
+    /// Nothing is sent until [`run`](AsyncAdvisorySession::run), [`acquire`](AsyncAdvisorySession::acquire) or one
+    /// of their `try_` forms is called. Inside a transaction they return [`Error::InTransaction`], because
+    /// the lock would be released before the commit, and the next holder would see the old rows.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// conn.advisory_session("reports.nightly").run(async |conn| {
+    ///     // Each statement commits on its own.
+    ///     diesel::delete(invoices::table.filter(invoices::paid)).execute(conn).await?;
+    ///     diesel::update(invoices::table).set(invoices::reminded.eq(true)).execute(conn).await
+    /// })
+    /// .await?;
+    /// # });
+    /// ```
+    fn advisory_session<'a>(
+        &mut self,
+        id: impl IntoLockId<'a>,
+    ) -> AsyncAdvisorySession<'a, &mut Self> {
+        self.advisory_session_all([id])
+    }
+
+    /// Builds a set of locks for the session, from an iterator.
+    ///
+    /// All of them are acquired, or none. An empty iterator is [`Error::EmptySet`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::{AsyncAdvisoryConnection, Error};
+    ///
+    /// let held = conn.advisory_session_all([1, 2].map(|id| ("shard", id))).acquire().await?;
+    /// held.release().await?;
+    /// # });
+    /// ```
+    fn advisory_session_all<'a, I>(&mut self, ids: I) -> AsyncAdvisorySession<'a, &mut Self>
+    where
+        I: IntoIterator<Item: IntoLockId<'a>>,
+    {
+        AsyncAdvisorySession::new(self, Request::new(ids))
+    }
+
+    /// Returns whether any session holds the lock in this database, shared or exclusive, this session
+    /// included.
+    ///
+    /// It does not take the lock, and the answer can be out of date when it arrives. Use it for people
+    /// and dashboards; to act on it, take the lock with `no_wait()`. For several locks at once see
+    /// [`inspect::are_advisory_locked_async`](crate::inspect::are_advisory_locked_async).
+    ///
+    /// A lock that is held leaves an `ERROR` in the server's log: nothing that can be dropped in the
+    /// middle prepares a query here, and the answer comes as an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyName`], or [`Error::Database`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The future can be dropped at any point.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory::{AsyncAdvisoryConnection, Error};
+    /// assert!(!conn.is_advisory_locked("reports.nightly").await?);
     /// # });
     /// ```
     fn is_advisory_locked<'a>(
         &'a mut self,
-        id: impl Into<LockId<'a>>,
+        id: impl IntoLockId<'a>,
     ) -> impl Future<Output = Result<bool, Error>> + Send {
-        let id = id.into();
-        async move { protocol::is_locked(&mut AsyncLink(self), id).await }
+        let id = id.into_lock_id();
+        async move {
+            let locked = are_locked(&mut Async(self), &[id]).await?;
+            Ok(locked == [true])
+        }
     }
 }
 
-impl<C> AsyncAdvisoryConnection for C where
-    C: AsyncConnection<Backend = Pg, TransactionManager = AnsiTransactionManager>
-{
-}
+impl<C: AsyncPgTransactions> AsyncAdvisoryConnection for C {}
 
-/// A session lock whose guard owns the asynchronous connection.
+/// Session locks whose guard owns the connection.
 ///
-/// It is there for everything that derefs to a connection: a pooled connection, a `Box`, and a
-/// `&mut` too.
-pub trait IntoAsyncAdvisorySession:
-    DerefMut<Target: AsyncAdvisoryConnection> + Sized + Send
-{
-    /// Like [`advisory_session`](AsyncAdvisoryConnection::advisory_session), with a guard that owns
-    /// the connection: it can be stored, and moved to another task.
+/// Implemented for whatever derefs to a connection: pooled connections, `Box<AsyncPgConnection>`, and
+/// `&mut AsyncPgConnection`.
+pub trait IntoAsyncAdvisorySession: DerefMut<Target: AsyncPgTransactions> + Sized + Send {
+    /// Builds a lock for the session whose guard owns the connection, so that it can be stored in a
+    /// struct and moved to another task.
+    ///
+    /// Otherwise the same as [`advisory_session`](AsyncAdvisoryConnection::advisory_session).
     ///
     /// # Example
     ///
@@ -170,67 +251,38 @@ pub trait IntoAsyncAdvisorySession:
     ///
     /// # let url = diesel_advisory_sandbox::database_url();
     /// let conn = Box::new(AsyncPgConnection::establish(&url).await?);
-    /// let mut held = conn.into_advisory_session("leader").acquire().await?;
+    /// let leader = conn.into_advisory_session("leader").acquire().await?;
     /// let task = tokio::spawn(async move {
-    ///     assert!(held.is_held().await?);
-    ///     held.release().await
+    ///     // Leads until the lock is released.
+    ///     leader.release().await
     /// });
     /// task.await??;
     /// # });
     /// ```
-    fn into_advisory_session<'a>(
-        self,
-        id: impl Into<LockId<'a>>,
-    ) -> AdvisoryLock<'a, Async<Self>, Session> {
-        AdvisoryLock::new(Async(self), id.into())
-    }
-}
-
-impl<D> IntoAsyncAdvisorySession for D where D: DerefMut<Target: AsyncAdvisoryConnection> + Send {}
-
-/// An asynchronous connection as a [`Link`].
-#[derive(Debug)]
-pub(super) struct AsyncLink<'c, C>(pub(super) &'c mut C);
-
-impl<C: AsyncAdvisoryConnection> AsyncLink<'_, C> {
-    fn status(&mut self) -> &mut TransactionManagerStatus {
-        AnsiTransactionManager::transaction_manager_status_mut(self.0)
-    }
-}
-
-impl<C: AsyncAdvisoryConnection> Link for AsyncLink<'_, C> {
-    const PREPARES_QUERIES: bool = true;
-
-    fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
-        self.status().transaction_depth()
+    fn into_advisory_session<'a>(self, id: impl IntoLockId<'a>) -> AsyncAdvisorySession<'a, Self> {
+        self.into_advisory_session_all([id])
     }
 
-    fn set_broken(&mut self) {
-        self.status().set_in_error();
-    }
-
-    async fn batch(&mut self, sql: &str) -> QueryResult<()> {
-        self.0.batch_execute(sql).await
-    }
-
-    async fn rollback(&mut self) -> QueryResult<()> {
-        AnsiTransactionManager::rollback_transaction(self.0).await
-    }
-
-    async fn rows<T>(&mut self, sql: String) -> QueryResult<Vec<T>>
+    /// Builds a set of locks from an iterator, for a guard that owns the connection.
+    ///
+    /// Otherwise the same as [`advisory_session_all`](AsyncAdvisoryConnection::advisory_session_all).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::{Error, IntoAsyncAdvisorySession};
+    ///
+    /// let held = conn.into_advisory_session_all([("shard", 1), ("shard", 2)]).acquire().await?;
+    /// held.release().await?;
+    /// # });
+    /// ```
+    fn into_advisory_session_all<'a, I>(self, ids: I) -> AsyncAdvisorySession<'a, Self>
     where
-        T: QueryableByName<Pg> + Send + 'static,
+        I: IntoIterator<Item: IntoLockId<'a>>,
     {
-        diesel::sql_query(sql).load(self.0).await
+        AsyncAdvisorySession::new(self, Request::new(ids))
     }
 }
 
-impl<C: AsyncAdvisoryConnection> Transact for AsyncLink<'_, C> {
-    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
-        AnsiTransactionManager::begin_transaction_sql(self.0, sql).await
-    }
-
-    async fn commit(&mut self) -> QueryResult<()> {
-        AnsiTransactionManager::commit_transaction(self.0).await
-    }
-}
+impl<D> IntoAsyncAdvisorySession for D where D: DerefMut<Target: AsyncPgTransactions> + Send {}

@@ -5,68 +5,72 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use diesel_async::{AnsiTransactionManager, TransactionManager};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::connection::AsyncLink;
-use super::unfinished::{Unfinished, end_session, hand_over};
-use super::{AsyncAdvisoryConnection, AsyncFunc};
-use crate::lock_set::HeldLocks;
-use crate::{Error, protocol, sql};
+use super::func::AsyncFunc;
+use super::link::{Async, AsyncPgTransactions, Unfinished, end_session, hand_over};
+use crate::error::Error;
+use crate::protocol::link::Link as _;
+use crate::protocol::look::is_held;
+use crate::protocol::session::release;
+use crate::sql::release::{HeldLocks, release_after_rollback};
 
 /// A lock, or a set of them, that the session of an asynchronous connection holds. Derefs to the
 /// connection.
 ///
-/// `D` is how the guard has its connection: `&mut AsyncPgConnection`, if it borrows it, or the
-/// pooled connection itself, if it owns it. An owning guard can be stored, and moved to another
-/// task.
+/// `D` is the connection, borrowed or owned. Diesel's queries can be run on the guard itself, as on a
+/// pooled connection: `execute(&mut guard)`.
 ///
 /// # Drop
 ///
-/// Nothing can be awaited while the guard is dropped. So it hands the release to the driver, which
-/// sends it without anybody waiting for the answer. Inside a transaction, or where one was
-/// cancelled, it ends the session instead. What it cannot do is tell you how that went: use
-/// [`release`](Self::release) for that.
+/// Nothing can be awaited while the guard is dropped. So it hands the release to the driver, which sends
+/// it without anybody waiting for the answer; a transaction that was left open is rolled back first. Where
+/// Diesel has a transaction open, or one was cancelled, the session is ended instead. `Drop` cannot report
+/// errors; call [`release`](Self::release) for that.
 ///
 /// A guard that is forgotten ([`std::mem::forget`]) releases nothing.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct AsyncAdvisoryGuard<D>
 where
-    D: DerefMut<Target: AsyncAdvisoryConnection>,
+    D: DerefMut<Target: AsyncPgTransactions>,
 {
-    conn: D,
+    /// `None` once the connection was given back.
+    conn: Option<D>,
     locks: HeldLocks,
-    held: bool,
+    released: bool,
 }
 
 impl<C, D> AsyncAdvisoryGuard<D>
 where
-    C: AsyncAdvisoryConnection,
+    C: AsyncPgTransactions,
     D: DerefMut<Target = C> + Send,
 {
     pub(super) fn new(conn: D, locks: HeldLocks) -> Self {
         Self {
-            conn,
+            conn: Some(conn),
             locks,
-            held: true,
+            released: false,
         }
     }
 
     /// Releases the lock, and tells whether it was held until now.
     ///
-    /// PostgreSQL counts: if the same session has taken the lock more often, it holds it still.
+    /// Locks nest: if the same session has acquired the lock more often, it still holds it.
     ///
     /// # Errors
     ///
-    /// - [`Error::NotHeld`] if there was nothing to release. Somebody else may have had the lock in
+    /// - [`Error::NotHeld`] if there was nothing to release. Another session may have held the lock in
     ///   the meantime.
-    /// - [`Error::InTransaction`] if a transaction was open. It has been rolled back, as it would
-    ///   have been committed without the lock, and the lock has been released.
-    /// - [`Error::Database`] if the statement failed or the connection is lost. The connection is
-    ///   marked as broken, so that a pool closes it.
+    /// - [`Error::SharedSession`] if other clients use the same session, or the work has reset its
+    ///   settings.
+    /// - [`Error::TransactionLeftOpen`] if a transaction was open. It has been rolled back, and the lock
+    ///   has been released.
+    /// - [`Error::Database`] if the statement failed or the connection is lost. Unless a second attempt
+    ///   released the lock, the session has been ended.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the session ends, and the lock is freed.
+    /// If the future is dropped, the session ends, and the lock is released.
     ///
     /// # Example
     ///
@@ -77,25 +81,50 @@ where
     /// let held = conn.advisory_session("leader").acquire().await?;
     /// match held.release().await {
     ///     Ok(()) => println!("held until now"),
-    ///     Err(Error::NotHeld) => println!("somebody else may have been at it meanwhile"),
+    ///     Err(Error::NotHeld) => println!("somebody else may have held it meanwhile"),
     ///     Err(error) => return Err(error.into()),
     /// }
     /// # });
     /// ```
-    pub fn release(mut self) -> impl Future<Output = Result<(), Error>> + Send {
+    pub fn release(self) -> impl Future<Output = Result<(), Error>> + Send {
+        async move { self.release_into().await.map(drop) }
+    }
+
+    /// Releases the lock, and gives the connection back.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`release`](Self::release). The connection is dropped then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as [`release`](Self::release).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::IntoAsyncAdvisorySession;
+    ///
+    /// let held = conn.into_advisory_session("leader").acquire().await?;
+    /// let conn = held.release_into().await?;
+    /// # let _ = conn;
+    /// # });
+    /// ```
+    pub fn release_into(mut self) -> impl Future<Output = Result<D, Error>> + Send {
         async move {
-            self.held = false;
-            let mut conn = Unfinished::new(&mut *self.conn);
-            let released = protocol::release_for_session(&mut conn.link(), &self.locks).await;
+            self.released = true;
+            let mut conn = Unfinished::new(&mut **self.conn.as_mut().expect(GIVEN_BACK));
+            let released = release(&mut conn.link(), &self.locks).await;
             conn.done();
-            released
+            released?;
+            Ok(self.conn.take().expect(GIVEN_BACK))
         }
     }
 
     /// Asks the server whether this session still holds the lock.
     ///
-    /// It does, unless the session was replaced, which a connection pooler in transaction mode
-    /// does, or the lock was released in some other way.
+    /// It does, unless the session was replaced, or something else has released the lock.
     ///
     /// # Errors
     ///
@@ -117,14 +146,18 @@ where
     /// # });
     /// ```
     pub fn is_held(&mut self) -> impl Future<Output = Result<bool, Error>> + Send {
-        async move { protocol::is_held(&mut AsyncLink(&mut *self.conn), &self.locks).await }
+        async move {
+            let conn = self.conn.as_mut().expect(GIVEN_BACK);
+            is_held(&mut Async(&mut **conn), &self.locks).await
+        }
     }
 
-    /// Resolves when the session has lost the lock: its server process was ended, the server is
-    /// gone, or the network is cut. Use it to stop work that must not go on without the lock.
+    /// Resolves when the session has lost the lock: its server process was ended, the server is gone, or
+    /// the network is cut. Use it to stop work that must not go on without the lock.
     ///
-    /// It asks the server over and over, and takes an answer that fails to come as a loss: a loss
-    /// is told within `bound`. Only this session is looked at, so the work in the other branch
+    /// It asks the server in every third of `bound`, and takes an answer that fails to come as a loss. A
+    /// loss is told no later than `bound` after the last question that was answered was sent. A bound
+    /// under 200 ms is rounded up to it. Only this session is looked at, so the work in the other branch
     /// of a `select!` uses connections of its own.
     ///
     /// It needs a Tokio runtime with its time driver.
@@ -132,6 +165,8 @@ where
     /// # Cancel safety
     ///
     /// The future can be dropped at any point, and called for again.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
@@ -147,15 +182,19 @@ where
     /// # });
     /// ```
     pub fn lost(&mut self, bound: Duration) -> impl Future<Output = ()> + Send {
+        /// Below it, a server that is merely busy would seem to be gone.
+        const LEAST: Duration = Duration::from_millis(200);
+
         async move {
-            // A question is asked in every half of the bound, and has the other half to be
-            // answered.
-            let half = bound / 2;
+            let bound = bound.max(LEAST);
+            let mut answered = Instant::now();
             loop {
-                match tokio::time::timeout(half, self.is_held()).await {
-                    Ok(Ok(true)) => tokio::time::sleep(half).await,
+                let asked = Instant::now();
+                match timeout_at(answered + bound, self.is_held()).await {
+                    Ok(Ok(true)) => answered = asked,
                     Ok(Ok(false) | Err(_)) | Err(_) => return,
                 }
+                sleep(bound / 3).await;
             }
         }
     }
@@ -165,7 +204,7 @@ where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
         E: From<Error>,
     {
-        match f(&mut *self.conn).await {
+        match f(&mut **self.conn.as_mut().expect(GIVEN_BACK)).await {
             Ok(value) => {
                 self.release().await?;
                 Ok(value)
@@ -178,45 +217,49 @@ where
     }
 }
 
+/// Only what consumes the guard takes the connection out of it.
+const GIVEN_BACK: &str = "the guard has its connection until it is consumed";
+
 impl<D> Drop for AsyncAdvisoryGuard<D>
 where
-    D: DerefMut<Target: AsyncAdvisoryConnection>,
+    D: DerefMut<Target: AsyncPgTransactions>,
 {
     fn drop(&mut self) {
-        if self.held {
-            // A failed transaction would refuse the release.
-            if AnsiTransactionManager::is_broken_transaction_manager(&mut *self.conn) {
-                end_session(&mut *self.conn);
-            } else {
-                hand_over(&mut *self.conn, &sql::release(&self.locks));
-            }
+        let Some(conn) = self.conn.as_mut().filter(|_| !self.released) else {
+            return;
+        };
+        let mut link = Async(&mut **conn);
+        if link.is_cut_off() || !matches!(link.transaction_depth(), Ok(None)) {
+            end_session(&mut **conn);
+        } else {
+            hand_over(&mut **conn, &release_after_rollback(&self.locks));
         }
     }
 }
 
 impl<D> Deref for AsyncAdvisoryGuard<D>
 where
-    D: DerefMut<Target: AsyncAdvisoryConnection>,
+    D: DerefMut<Target: AsyncPgTransactions>,
 {
     type Target = D::Target;
 
     fn deref(&self) -> &Self::Target {
-        &self.conn
+        self.conn.as_ref().expect(GIVEN_BACK)
     }
 }
 
 impl<D> DerefMut for AsyncAdvisoryGuard<D>
 where
-    D: DerefMut<Target: AsyncAdvisoryConnection>,
+    D: DerefMut<Target: AsyncPgTransactions>,
 {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.conn
+        self.conn.as_mut().expect(GIVEN_BACK)
     }
 }
 
 impl<D> fmt::Debug for AsyncAdvisoryGuard<D>
 where
-    D: DerefMut<Target: AsyncAdvisoryConnection>,
+    D: DerefMut<Target: AsyncPgTransactions>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncAdvisoryGuard")

@@ -3,109 +3,49 @@
 use std::future::Future;
 use std::ops::DerefMut;
 
-use super::unfinished::Unfinished;
-use super::{Async, AsyncAdvisoryConnection, AsyncAdvisoryGuard, AsyncFunc};
-use crate::session::Session;
-use crate::{AdvisoryLock, Error, protocol};
+use super::func::AsyncFunc;
+use super::guard::AsyncAdvisoryGuard;
+use super::link::{AsyncPgTransactions, Unfinished};
+use crate::error::Error;
+use crate::lock::options::lock_options;
+use crate::lock::request::Request;
+use crate::protocol::session;
 
-impl<C, D> AdvisoryLock<'_, Async<D>, Session>
+/// A builder for an advisory lock of the session, made by
+/// [`AsyncAdvisoryConnection::advisory_session`](crate::AsyncAdvisoryConnection::advisory_session) or
+/// [`IntoAsyncAdvisorySession::into_advisory_session`](crate::IntoAsyncAdvisorySession::into_advisory_session).
+///
+/// `D` is the connection, borrowed or owned. Nothing is sent until a method that takes the lock is called.
+/// Unless told otherwise, the lock is exclusive, and the wait for it is limited by the session's
+/// `lock_timeout` only.
+#[derive(Debug)]
+#[must_use = "the lock is not taken until `run`, `try_run`, `acquire` or `try_acquire` is called"]
+pub struct AsyncAdvisorySession<'a, D> {
+    conn: D,
+    request: Request<'a>,
+}
+
+impl<'a, D> AsyncAdvisorySession<'a, D> {
+    pub(crate) fn new(conn: D, request: Request<'a>) -> Self {
+        Self { conn, request }
+    }
+}
+
+impl<C, D> AsyncAdvisorySession<'_, D>
 where
-    C: AsyncAdvisoryConnection,
+    C: AsyncPgTransactions,
     D: DerefMut<Target = C> + Send,
 {
-    /// Takes the lock for the session, and returns the guard that holds it.
-    ///
-    /// This is one round trip, and [`release`](AsyncAdvisoryGuard::release) another one.
-    ///
-    /// # Errors
-    ///
-    /// After any of these the session holds nothing:
-    ///
-    /// - [`Error::Unavailable`] if the wait ended without the lock;
-    /// - [`Error::InTransaction`] inside an open transaction, and [`Error::EmptyName`], before
-    ///   anything is sent;
-    /// - [`Error::Database`] if the statement failed.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the session ends, and the lock is freed if it had just been
-    /// granted. See [`AsyncAdvisoryConnection`].
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// # diesel_advisory_sandbox::async_doctest!(conn, {
-    /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::RunQueryDsl;
-    ///
-    /// let mut held = conn.advisory_session("reports.nightly").acquire().await?;
-    /// for part in ["SELECT 'one part'", "SELECT 'the next'"] {
-    ///     // Each part commits on its own.
-    ///     diesel::sql_query(part).execute(&mut *held).await?;
-    /// }
-    /// held.release().await?;
-    /// # });
-    /// ```
-    pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
-        async move {
-            let mut conn = Unfinished::new(&mut *self.conn.0);
-            let held = async {
-                let link = &mut conn.link();
-                let attempt = protocol::acquire_for_session(link, self.request).await?;
-                attempt.or_unavailable(link).await
-            };
-            let held = held.await;
-            conn.done();
-            Ok(AsyncAdvisoryGuard::new(self.conn.0, held?))
-        }
-    }
-
-    /// Takes the lock for the session, or returns `None` if it is unavailable.
-    ///
-    /// Otherwise the same as [`acquire`](Self::acquire).
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Self::acquire), without [`Error::Unavailable`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`acquire`](Self::acquire).
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// # diesel_advisory_sandbox::async_doctest!(conn, {
-    /// use diesel_advisory::AsyncAdvisoryConnection;
-    ///
-    /// match conn.advisory_session("reports.nightly").no_wait().try_acquire().await? {
-    ///     Some(held) => held.release().await?,
-    ///     None => println!("somebody else is at it"),
-    /// }
-    /// # });
-    /// ```
-    pub fn try_acquire(
-        mut self,
-    ) -> impl Future<Output = Result<Option<AsyncAdvisoryGuard<D>>, Error>> + Send {
-        async move {
-            let mut conn = Unfinished::new(&mut *self.conn.0);
-            let attempt = protocol::acquire_for_session(&mut conn.link(), self.request).await;
-            conn.done();
-            let held = attempt?.granted();
-            Ok(held.map(|held| AsyncAdvisoryGuard::new(self.conn.0, held)))
-        }
-    }
-
     /// Runs the async closure while the session holds the lock.
     ///
-    /// No transaction is opened: every statement of the closure commits on its own, or in
-    /// transactions that the closure opens.
+    /// No transaction is opened: every statement of the closure commits on its own, or in transactions
+    /// that the closure opens.
     ///
     /// # Errors
     ///
-    /// The closure's own error comes first: a failing release does not hide it. Then those of
+    /// If the closure fails, you get its error, even when the release fails too. Otherwise those of
     /// [`acquire`](Self::acquire), before the closure has run, and those of
-    /// [`release`](AsyncAdvisoryGuard::release), after it has.
+    /// [`release`](AsyncAdvisoryGuard::release), after it.
     ///
     /// # Panics
     ///
@@ -113,22 +53,24 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while it waits for the lock or releases it, the session ends; if
-    /// the closure is dropped, see [`AsyncAdvisoryGuard`].
+    /// If the future is dropped while it acquires or releases the lock, the session ends; if it is
+    /// dropped while the closure runs, the guard is dropped: see [`AsyncAdvisoryGuard`].
     ///
     /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
     /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::RunQueryDsl;
     ///
-    /// conn.advisory_session("search index")
-    ///     .run(async |conn| {
-    ///         diesel::sql_query("SELECT 'one part'").execute(conn).await?;
-    ///         diesel::sql_query("SELECT 'the next'").execute(conn).await
-    ///     })
-    ///     .await?;
+    /// conn.advisory_session("reports.nightly").run(async |conn| {
+    ///     // Each statement commits on its own.
+    ///     diesel::delete(invoices::table.filter(invoices::paid)).execute(conn).await?;
+    ///     diesel::update(invoices::table).set(invoices::reminded.eq(true)).execute(conn).await
+    /// })
+    /// .await?;
     /// # });
     /// ```
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
@@ -140,32 +82,38 @@ where
         async move { self.acquire().await?.run(f).await }
     }
 
-    /// Runs the async closure while the session holds the lock, or returns `None` without calling
-    /// it if the lock is unavailable.
+    /// Runs the async closure while the session holds the lock, or returns `None` without calling it if the
+    /// lock is unavailable.
     ///
     /// Otherwise the same as [`run`](Self::run).
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run), without [`Error::Unavailable`].
+    /// The same as [`run`](Self::run), except [`Error::Unavailable`].
     ///
     /// # Cancel safety
     ///
-    /// As [`run`](Self::run).
+    /// The same as [`run`](Self::run).
     ///
     /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
     /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::RunQueryDsl;
     ///
-    /// let rows = conn
+    /// let deleted = conn
     ///     .advisory_session("reports.nightly")
     ///     .no_wait()
-    ///     .try_run(async |conn| diesel::sql_query("SELECT 'the report'").execute(conn).await)
+    ///     .try_run(async |conn| {
+    ///         diesel::delete(invoices::table.filter(invoices::paid)).execute(conn).await
+    ///     })
     ///     .await?;
-    /// assert_eq!(rows, Some(1));
+    /// if deleted.is_none() {
+    ///     println!("the job is running already");
+    /// }
     /// # });
     /// ```
     pub fn try_run<T, E, F>(self, f: F) -> impl Future<Output = Result<Option<T>, E>> + Send
@@ -180,5 +128,104 @@ where
                 None => Ok(None),
             }
         }
+    }
+
+    /// Acquires the lock for the session, and returns the guard that holds it.
+    ///
+    /// This is one round trip, and the release another one. The guard derefs to the connection. It
+    /// releases the lock when it is dropped; call [`release`](AsyncAdvisoryGuard::release) to hear of errors.
+    ///
+    /// # Errors
+    ///
+    /// After any of these the session holds nothing:
+    ///
+    /// - [`Error::Unavailable`] if the wait ended without the lock;
+    /// - [`Error::InTransaction`] inside an open transaction. Nothing is sent if Diesel knows of it. A raw
+    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, it is found at
+    ///   the release;
+    /// - [`Error::SharedSession`] if another process uses the same session;
+    /// - [`Error::Standby`] if the server is a standby;
+    /// - [`Error::EmptyName`] and [`Error::EmptySet`], before anything is sent;
+    /// - [`Error::Database`] if the statement failed.
+    ///
+    /// A connection that was handed over with
+    /// [`into_advisory_session`](crate::IntoAsyncAdvisorySession::into_advisory_session) is dropped
+    /// then; a pooled one goes back to its pool.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session ends, and the lock is released if it had just been granted.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// let mut held = conn.advisory_session("reports.nightly").acquire().await?;
+    /// // Each statement commits on its own.
+    /// diesel::delete(invoices::table.filter(invoices::paid)).execute(&mut held).await?;
+    /// held.release().await?;
+    /// # });
+    /// ```
+    pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
+        async move {
+            let mut conn = Unfinished::new(&mut *self.conn);
+            let held = async {
+                let link = &mut conn.link();
+                let attempt = session::acquire(link, self.request).await?;
+                attempt.or_unavailable(link).await
+            };
+            let held = held.await;
+            conn.done();
+            Ok(AsyncAdvisoryGuard::new(self.conn, held?))
+        }
+    }
+
+    /// Acquires the lock for the session, or returns `None` if it is unavailable.
+    ///
+    /// Otherwise the same as [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// The same as [`acquire`](Self::acquire), except [`Error::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as [`acquire`](Self::acquire).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory::{AsyncAdvisoryConnection, Error};
+    /// match conn.advisory_session("reports.nightly").no_wait().try_acquire().await? {
+    ///     Some(held) => held.release().await?,
+    ///     None => println!("the job is running already"),
+    /// }
+    /// # });
+    /// ```
+    pub fn try_acquire(
+        mut self,
+    ) -> impl Future<Output = Result<Option<AsyncAdvisoryGuard<D>>, Error>> + Send {
+        async move {
+            let mut conn = Unfinished::new(&mut *self.conn);
+            let attempt = session::acquire(&mut conn.link(), self.request).await;
+            conn.done();
+            let held = attempt?.granted();
+            Ok(held.map(|held| AsyncAdvisoryGuard::new(self.conn, held)))
+        }
+    }
+}
+
+lock_options! {
+    impl<D> AsyncAdvisorySession<'a, D> {
+        setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
+        open: "conn.advisory_session",
+        close: ".run(async |_conn| Ok::<_, Error>(())).await?;",
+        end: "# });",
     }
 }

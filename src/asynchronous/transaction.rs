@@ -2,49 +2,95 @@
 
 use std::future::Future;
 
-use super::connection::AsyncLink;
-use super::unfinished::Unfinished;
-use super::{Async, AsyncAdvisoryConnection, AsyncFunc};
-use crate::protocol::{self, Frame};
-use crate::transaction::OwnTransaction;
-use crate::{AdvisoryLock, Error};
+use super::func::AsyncFunc;
+use super::link::{Async, AsyncPgTransactions, Unfinished};
+use crate::error::Error;
+use crate::lock::modes::TransactionModes;
+use crate::lock::options::{lock_options, transaction_options};
+use crate::lock::request::Request;
+use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
 
-impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTransaction> {
+/// A builder for an advisory lock around a transaction of its own, made by
+/// [`AsyncAdvisoryConnection::advisory`](crate::AsyncAdvisoryConnection::advisory).
+///
+/// Nothing is sent until [`run`](Self::run) or [`try_run`](Self::try_run). Unless told otherwise, the
+/// lock is exclusive, and the wait for it is limited by the session's `lock_timeout` only.
+#[derive(Debug)]
+#[must_use = "the lock is not taken until `run` or `try_run` is called"]
+pub struct AsyncAdvisoryTransaction<'c, 'a, C> {
+    conn: &'c mut C,
+    request: Request<'a>,
+    modes: TransactionModes,
+}
+
+impl<'c, 'a, C> AsyncAdvisoryTransaction<'c, 'a, C> {
+    pub(crate) fn new(conn: &'c mut C, request: Request<'a>) -> Self {
+        Self {
+            conn,
+            request,
+            modes: TransactionModes::default(),
+        }
+    }
+}
+
+impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
     /// Runs the async closure in a transaction that holds the lock.
     ///
-    /// Order of events, nesting and errors are those of the blocking `run`.
+    /// 1. A transaction begins and the lock is acquired, in one round trip (two with
+    ///    [`no_wait`](Self::no_wait)).
+    /// 2. The closure runs.
+    /// 3. If it returns `Ok`, the transaction commits; if `Err`, it is rolled back. The lock is released
+    ///    with it, after the commit: the next holder sees what this one has written.
+    ///
+    /// Inside an open transaction, `run` sets a savepoint instead, as Diesel's nested transactions do.
+    /// The lock is then released when the *outermost* transaction ends. If the closure fails, the
+    /// savepoint is rolled back, which releases the lock at once.
+    ///
+    /// `run` inside `run` on the same connection does not wait for itself, because locks nest.
+    ///
+    /// # Warning
+    ///
+    /// If a statement failed and the closure still returns `Ok`, PostgreSQL rolls back, and `run` returns
+    /// `Ok` as Diesel's own `transaction` does. Return the error from the closure.
     ///
     /// # Errors
     ///
-    /// The closure's own error comes first: a failing rollback does not hide it. Then:
+    /// If the closure fails, you get its error, even when the rollback fails too. Otherwise:
     ///
     /// - [`Error::Unavailable`] if the wait ended without the lock;
-    /// - [`Error::EmptyName`], before anything is sent;
-    /// - [`Error::Database`] if the lock, the `BEGIN` or the `COMMIT` failed.
+    /// - [`Error::Standby`] if the server is a standby;
+    /// - [`Error::EmptyName`], [`Error::EmptySet`] and [`Error::Unsupported`], before anything is sent;
+    /// - [`Error::TransactionLeftOpen`] if the closure returned `Ok` and left a transaction of its own
+    ///   open: everything is rolled back;
+    /// - [`Error::Database`] if the lock, the `BEGIN` or the `COMMIT` failed, or if the closure has ended
+    ///   the transaction with a raw `COMMIT` or `ROLLBACK`.
+    ///
+    /// A transaction that was open before is still usable after any of them, unless the connection is
+    /// lost.
     ///
     /// # Panics
     ///
-    /// If the closure panics, the same happens as if the future was dropped, while the panic goes
-    /// on.
+    /// If the closure panics, the session ends as if the future had been dropped, while the panic goes on.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the session ends: the transaction is rolled back, and the lock is
-    /// freed. See [`AsyncAdvisoryConnection`].
+    /// released. See [`AsyncAdvisoryConnection`](crate::AsyncAdvisoryConnection#cancel-safety).
     ///
     /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::books;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
     /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::RunQueryDsl;
     ///
-    /// conn.advisory(("invoice", 42))
-    ///     .run(async |conn| {
-    ///         // Nobody else is in here now, on any machine.
-    ///         diesel::sql_query("SELECT 'the invoice'").execute(conn).await
-    ///     })
-    ///     .await?;
+    /// conn.advisory("billing.close_month").run(async |conn| {
+    ///     // No other holder of the lock is in here now, on any machine.
+    ///     diesel::update(books::table).set(books::closed.eq(true)).execute(conn).await
+    /// })
+    /// .await?;
     /// # });
     /// ```
     pub fn run<T, E, F>(self, f: F) -> impl Future<Output = Result<T, E>> + Send
@@ -54,12 +100,12 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
         E: From<Error> + Send,
     {
         async move {
-            let mut conn = Unfinished::new(self.conn.0);
+            let mut conn = Unfinished::new(self.conn);
             let result = async {
                 let link = &mut conn.link();
-                let attempt = protocol::open_frame(link, self.request, self.scope.modes).await?;
-                let frame = attempt.or_unavailable(link).await?;
-                run_in_frame(link, frame, f).await
+                let attempt = open(link, self.request, self.modes).await?;
+                let open = attempt.or_unavailable(link).await?;
+                run_in(link, open, f).await
             };
             let result = result.await;
             conn.done();
@@ -67,32 +113,38 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
         }
     }
 
-    /// Runs the async closure in a transaction that holds the lock, or returns `None` without
-    /// calling it if the lock is unavailable.
+    /// Runs the async closure in a transaction that holds the lock, or returns `None` without calling it if
+    /// the lock is unavailable.
     ///
     /// Otherwise the same as [`run`](Self::run).
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run), without [`Error::Unavailable`].
+    /// The same as [`run`](Self::run), except [`Error::Unavailable`].
     ///
     /// # Cancel safety
     ///
-    /// As [`run`](Self::run).
+    /// The same as [`run`](Self::run).
     ///
     /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # use diesel_advisory_sandbox::schema::books;
+    /// use diesel::prelude::*;
+    /// use diesel_async::{AsyncConnection, RunQueryDsl};
     /// use diesel_advisory::AsyncAdvisoryConnection;
-    /// use diesel_async::RunQueryDsl;
     ///
-    /// let rows = conn
-    ///     .advisory("reports.nightly")
+    /// let closed = conn
+    ///     .advisory("billing.close_month")
     ///     .no_wait()
-    ///     .try_run(async |conn| diesel::sql_query("SELECT 'the report'").execute(conn).await)
+    ///     .try_run(async |conn| {
+    ///         diesel::update(books::table).set(books::closed.eq(true)).execute(conn).await
+    ///     })
     ///     .await?;
-    /// assert_eq!(rows, Some(1));
+    /// if closed.is_none() {
+    ///     println!("somebody else closes the month");
+    /// }
     /// # });
     /// ```
     pub fn try_run<T, E, F>(self, f: F) -> impl Future<Output = Result<Option<T>, E>> + Send
@@ -102,12 +154,11 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
         E: From<Error> + Send,
     {
         async move {
-            let mut conn = Unfinished::new(self.conn.0);
+            let mut conn = Unfinished::new(self.conn);
             let result = async {
                 let link = &mut conn.link();
-                let attempt = protocol::open_frame(link, self.request, self.scope.modes).await?;
-                match attempt.granted() {
-                    Some(frame) => run_in_frame(link, frame, f).await.map(Some),
+                match open(link, self.request, self.modes).await?.granted() {
+                    Some(open) => run_in(link, open, f).await.map(Some),
                     None => Ok(None),
                 }
             };
@@ -118,20 +169,37 @@ impl<'a, C: AsyncAdvisoryConnection> AdvisoryLock<'a, Async<&'a mut C>, OwnTrans
     }
 }
 
-async fn run_in_frame<C, T, E, F>(link: &mut AsyncLink<'_, C>, frame: Frame, f: F) -> Result<T, E>
+lock_options! {
+    impl<'c, C> AsyncAdvisoryTransaction<'c, 'a, C> {
+        setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
+        open: "conn.advisory",
+        close: ".run(async |_conn| Ok::<_, Error>(())).await?;",
+        end: "# });",
+    }
+}
+
+transaction_options! {
+    impl<'c, C> AsyncAdvisoryTransaction<'c, 'a, C> {
+        setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
+        open: "conn.advisory",
+        close: ".run(async |_conn| Ok::<_, Error>(())).await?;",
+        end: "# });",
+    }
+}
+
+async fn run_in<C, T, E, F>(link: &mut Async<'_, C>, open: OpenWork, f: F) -> Result<T, E>
 where
-    C: AsyncAdvisoryConnection,
+    C: AsyncPgTransactions,
     F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
     E: From<Error>,
 {
     match f(link.0).await {
         Ok(value) => {
-            let committed = protocol::commit_frame(link, frame).await;
-            committed.map_err(Error::from)?;
+            commit(link, open).await?;
             Ok(value)
         }
         Err(error) => {
-            protocol::roll_back_frame(link, frame).await;
+            roll_back(link, open).await;
             Err(error)
         }
     }

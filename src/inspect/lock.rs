@@ -10,58 +10,60 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Double, Integer, Nullable, Oid, SmallInt, Text};
 
 use super::{Names, pg_locks, pg_stat_activity};
-use crate::LockKey;
+use crate::lock::key::LockKey;
 
 /// An advisory lock that a session holds or waits for.
 ///
-/// A session that holds a lock, shared and exclusive, has two of these; how often it has taken it,
-/// PostgreSQL does not tell.
+/// A session that holds a lock both shared and exclusive has two rows. PostgreSQL does not show how often
+/// a session has acquired a lock.
 ///
 /// # What an ordinary role sees
 ///
-/// All locks, with their process, role and application. Of other roles' sessions, `client`, `state`,
-/// `since` and `query` are `None`, and [`is_hidden`](Self::is_hidden) says so. `GRANT pg_read_all_stats
-/// TO …` shows them.
+/// An ordinary role sees all locks, with their process, role and application. For sessions of other roles,
+/// `client`, `state`, `since` and `query` are `None`, and [`is_hidden`](Self::is_hidden) returns `true`. To
+/// show them to a role, `GRANT pg_read_all_stats TO …`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Lock {
     /// The key. [`Names::display`] shows it by name.
     pub key: LockKey,
-    /// Whether it is a shared lock; exclusive, if not.
+    /// Whether the lock is shared. Otherwise, it is exclusive.
     pub shared: bool,
-    /// Whether the lock is held; waited for, if not.
+    /// Whether the session holds the lock. Otherwise, it waits for it.
     pub granted: bool,
     /// The process id of the server process; `None` if a prepared transaction holds the lock.
     pub pid: Option<i32>,
     /// The role that has logged in.
     pub user: Option<String>,
-    /// What the session calls itself, if it does.
+    /// The session's `application_name`, if set.
     pub application: Option<String>,
     /// The client's address; `None` for a Unix socket.
     pub client: Option<String>,
     /// What the session is doing: `active`, `idle`, `idle in transaction`, …
     pub state: Option<String>,
-    /// Since when the lock is waited for; if it is held, since when the session has been in its state.
-    /// On this machine's clock.
+    /// When the wait began. For a lock that is held, when the session entered its `state`, because
+    /// PostgreSQL does not record when a lock was acquired.
     ///
-    /// PostgreSQL does not note when a lock was granted.
+    /// This is a time of this machine's clock.
     pub since: Option<SystemTime>,
-    /// The processes that have to let go before a waiting one gets the lock, those before it in the
-    /// queue included; 0 is a prepared transaction.
+    /// For a session that waits, the processes that it waits for: those that hold the lock, and those before
+    /// it in the queue. 0 is a prepared transaction.
     pub blocked_by: Vec<i32>,
-    /// The statement that the session executes, or else its last one.
+    /// The statement that the session executes, or its last one if it executes none.
     pub query: Option<String>,
     hidden: bool,
 }
 
 impl Lock {
-    /// Whether the server keeps the details of the session from this role.
+    /// Returns whether the server hides the details of the session from this role.
     #[must_use]
     pub const fn is_hidden(&self) -> bool {
         self.hidden
     }
 
-    /// The name of the lock, or its key if it has none.
+    /// Returns the name of the lock, or its key if no name is known.
+    ///
+    /// Otherwise the same as [`Names::display`].
     #[must_use]
     pub fn name(&self, names: &Names) -> String {
         names.display(self.key)

@@ -1,7 +1,9 @@
-//! Who holds which lock, and who waits for whom.
+//! Lists advisory locks, the sessions that hold them, and the sessions that wait.
 //!
-//! [`locks`] is a query like any other: filter and order it by the columns of [`pg_locks`] and
+//! [`locks`] is a Diesel query: filter and order it by the columns of [`pg_locks`] and
 //! [`pg_stat_activity`], and load it into [`Lock`]s.
+//!
+//! # Example
 //!
 //! ```
 //! # diesel_advisory_sandbox::doctest!(conn);
@@ -27,21 +29,23 @@
 //! # Ok::<_, diesel_advisory::Error>(())
 //! ```
 //!
-//! - Only the locks of this database are shown. Those of other databases in the cluster have nothing to
-//!   do with them, even under the same key.
-//! - What is seen can be out of date when it arrives. It is for people and dashboards; to decide on it,
-//!   take the lock.
-//! - `pg_locks` is read under locks that every session needs, if only for a moment. Once in a few
-//!   seconds is fine; hundreds of times in one are not.
-//! - An ordinary role sees every lock, but not everything about the sessions of others: see [`Lock`].
-//! - `psql` and dashboards have the same, with names, in the view of the [`catalog`](crate::catalog).
-//! - PostgreSQL 14 is the oldest that tells since when a lock is waited for.
+//! # What it shows
+//!
+//! - Only locks of this database. The same key in another database is another lock.
+//! - A moment that may be over when the answer arrives. Use it for people and dashboards; to act on it, take
+//!   the lock with `no_wait()`.
+//! - Every lock, to every role; but not all details of other roles' sessions: see [`Lock`].
+//!
+//! Reading `pg_locks` briefly blocks every session that takes or releases a lock. Once every few seconds is
+//! fine; hundreds of times a second is not.
+//!
+//! The [catalog](crate::catalog) is the same as an SQL view, with names, for `psql` and dashboards.
 
 mod lock;
 mod names;
 mod tables;
 
-use diesel::dsl::{And, AsSelect, Eq, Filter, LeftJoinOn, Select};
+use diesel::dsl::{AsSelect, Filter, LeftJoinOn, Select, sql};
 use diesel::expression::SqlLiteral;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -50,73 +54,113 @@ use diesel::sql_types::Bool;
 pub use self::lock::Lock;
 pub use self::names::{LockName, Names};
 pub use self::tables::{pg_locks, pg_stat_activity};
-use crate::connection::Blocking;
-use crate::link::{Link, ready};
-use crate::lock_set::Request;
-use crate::sql::{self, HashRow};
-use crate::{AdvisoryConnection, Error, LockId, LockKey};
+use crate::blocking::link::{Blocking, PgTransactions, ready};
+use crate::error::Error;
+use crate::lock::into_id::IntoLockId;
+use crate::protocol::look::are_locked;
+use crate::sql::look::is_key_of;
 
-/// What [`locks`] returns.
+/// The return type of [`locks`].
 pub type Locks = Select<
     Filter<
-        LeftJoinOn<
-            pg_locks::table,
-            pg_stat_activity::table,
-            Eq<pg_locks::pid, diesel::dsl::Nullable<pg_stat_activity::pid>>,
-        >,
+        LeftJoinOn<pg_locks::table, pg_stat_activity::table, SqlLiteral<Bool>>,
         SqlLiteral<Bool>,
     >,
     AsSelect<Lock, Pg>,
 >;
 
-/// What [`is_lock`] returns.
-pub type IsLock =
-    And<And<Eq<pg_locks::classid, u32>, Eq<pg_locks::objid, u32>>, Eq<pg_locks::objsubid, i16>>;
+/// The return type of [`is_lock`].
+pub type IsLock = SqlLiteral<Bool>;
 
-/// What [`is_waiting`] returns.
-pub type IsWaiting = Eq<pg_locks::granted, bool>;
+/// The return type of [`is_waiting`].
+pub type IsWaiting = SqlLiteral<Bool>;
 
-/// Every advisory lock in this database that is held or waited for, as a query.
+/// Builds the query for every advisory lock of this database, held or waited for.
 ///
-/// It joins [`pg_locks`] with [`pg_stat_activity`], and selects a [`Lock`].
+/// It joins [`pg_locks`] with [`pg_stat_activity`], and selects a [`Lock`]. Locks whose key has a form that
+/// no advisory lock function takes, as some extensions have, are left out.
+///
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Lock, pg_stat_activity};
+///
+/// let mine: Vec<Lock> = inspect::locks()
+///     .filter(pg_stat_activity::application_name.eq("web-3"))
+///     .load(conn)?;
+/// # assert!(mine.is_empty());
+/// # Ok::<_, diesel::result::Error>(())
+/// ```
 #[must_use = "a query does nothing until it is loaded"]
 pub fn locks() -> Locks {
+    // In a transaction, PostgreSQL goes on showing the activity that it has shown first. The subquery is
+    // evaluated before anything else of the query, and makes it look again.
+    const ADVISORY: &str = "(SELECT pg_catalog.pg_stat_clear_snapshot()::pg_catalog.text) IS NOT NULL \
+         AND pg_locks.locktype OPERATOR(pg_catalog.=) 'advisory' \
+         AND pg_locks.objsubid OPERATOR(pg_catalog.=) ANY ('{1,2}'::smallint[]) \
+         AND pg_locks.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
+         WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
+
     pg_locks::table
-        .left_join(pg_stat_activity::table.on(pg_locks::pid.eq(pg_stat_activity::pid.nullable())))
-        .filter(diesel::dsl::sql(
-            "pg_locks.locktype = 'advisory' AND pg_locks.database = (SELECT oid FROM \
-             pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
-        ))
+        .left_join(pg_stat_activity::table.on(sql(
+            "pg_locks.pid OPERATOR(pg_catalog.=) pg_stat_activity.pid",
+        )))
+        .filter(sql(ADVISORY))
         .select(Lock::as_select())
 }
 
-/// The condition that it is this lock.
+/// Builds the condition that a row of [`locks`] is this lock.
 ///
-/// # Panics
+/// # Example
 ///
-/// As [`LockId::key`], if it is a key that only the server can compute.
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Lock};
+/// use diesel_advisory::{AdvisoryConnection, Error};
+///
+/// let mut held = conn.advisory_session(("invoice", 42)).shared().acquire()?;
+/// let locks = inspect::locks().filter(inspect::is_lock(("invoice", 42)));
+/// let locks: Vec<Lock> = locks.load(&mut held)?;
+/// assert!(locks[0].shared && locks[0].granted);
+/// # held.release()?;
+/// # Ok::<_, Error>(())
+/// ```
 #[must_use = "a condition does nothing until it filters a query"]
-pub fn is_lock<'a>(id: impl Into<LockId<'a>>) -> IsLock {
-    let (classid, objid, objsubid) = id.into().key().to_pg_locks();
-    pg_locks::classid
-        .eq(classid)
-        .and(pg_locks::objid.eq(objid))
-        .and(pg_locks::objsubid.eq(objsubid))
+pub fn is_lock<'a>(id: impl IntoLockId<'a>) -> IsLock {
+    sql(&is_key_of("pg_locks", &id.into_lock_id()))
 }
 
-/// The condition that the lock is waited for.
+/// Builds the condition that a row of [`locks`] is a session that waits.
+///
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Lock};
+///
+/// for lock in inspect::locks().filter(inspect::is_waiting()).load::<Lock>(conn)? {
+///     println!("{} waits for {:?}", lock.pid.unwrap_or_default(), lock.blocked_by);
+/// }
+/// # Ok::<_, diesel::result::Error>(())
+/// ```
 #[must_use = "a condition does nothing until it filters a query"]
 pub fn is_waiting() -> IsWaiting {
-    pg_locks::granted.eq(false)
+    sql("(NOT pg_locks.granted)")
 }
 
-/// Whether any session holds each of the locks, in the order of the ids, with one query.
+/// Returns for each of the locks whether any session holds it, in the order of the ids, with one query.
 ///
-/// Otherwise the same as [`is_advisory_locked`](AdvisoryConnection::is_advisory_locked) for one.
+/// Otherwise the same as [`is_advisory_locked`](crate::AdvisoryConnection::is_advisory_locked).
 ///
 /// # Errors
 ///
 /// [`Error::EmptyName`], or [`Error::Database`].
+///
+/// # Example
 ///
 /// ```
 /// # diesel_advisory_sandbox::doctest!(conn);
@@ -130,46 +174,48 @@ pub fn is_waiting() -> IsWaiting {
 /// ```
 pub fn are_advisory_locked<'a, C, I>(conn: &mut C, ids: I) -> Result<Vec<bool>, Error>
 where
-    C: AdvisoryConnection,
-    I: IntoIterator<Item: Into<LockId<'a>>>,
+    C: PgTransactions,
+    I: IntoIterator<Item: IntoLockId<'a>>,
 {
-    let ids: Vec<LockId<'a>> = ids.into_iter().map(Into::into).collect();
-    if ids.iter().any(LockId::is_empty_name) {
-        return Err(Error::EmptyName);
-    }
-    let keys = keys(conn, &ids)?;
-    let objids = keys.iter().map(|key| key.to_pg_locks().1);
-    // One half of the key is enough to leave most of the others out; the whole of it decides below.
-    let held = locks()
-        .filter(pg_locks::granted)
-        .filter(pg_locks::objid.eq_any(objids.collect::<Vec<_>>()))
-        .select((
-            pg_locks::classid.assume_not_null(),
-            pg_locks::objid.assume_not_null(),
-            pg_locks::objsubid.assume_not_null(),
-        ))
-        .load::<(u32, u32, i16)>(conn)?;
-    Ok(keys
-        .into_iter()
-        .map(|key| held.contains(&key.to_pg_locks()))
-        .collect())
+    let ids: Vec<_> = ids.into_iter().map(IntoLockId::into_lock_id).collect();
+    ready(are_locked(&mut Blocking(conn), &ids))
 }
 
-/// The keys, in the order of the ids.
-fn keys<C: AdvisoryConnection>(conn: &mut C, ids: &[LockId<'_>]) -> Result<Vec<LockKey>, Error> {
-    let Some((first, rest)) = ids.split_first() else {
-        return Ok(Vec::new());
-    };
-    let mut request = Request::new(first.clone());
-    request.ids.extend_from_slice(rest);
-    let mut hashed = Vec::new();
-    if let Some(sql) = sql::server_hashes(&request) {
-        hashed = ready(Blocking(conn).rows::<HashRow>(sql))?;
-    }
-    let mut hashed = hashed.into_iter().map(LockKey::from);
-    let key = |id: &LockId<'_>| match id.server_hash() {
-        Some(_) => hashed.next().ok_or(diesel::NotFound),
-        None => Ok(id.key()),
-    };
-    Ok(ids.iter().map(key).collect::<QueryResult<_>>()?)
+/// Does the same as [`are_advisory_locked`], asynchronously.
+///
+/// Unless all of the locks are free, it leaves an `ERROR` in the server's log, as
+/// [`is_advisory_locked`](crate::AsyncAdvisoryConnection::is_advisory_locked) does.
+///
+/// # Errors
+///
+/// [`Error::EmptyName`], or [`Error::Database`].
+///
+/// # Cancel safety
+///
+/// The future can be dropped at any point.
+///
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::async_doctest!(conn, {
+/// use diesel_advisory::{AsyncAdvisoryConnection, inspect};
+///
+/// let mut held = conn.advisory_session("report:7").acquire().await?;
+/// let ids = (6..9).map(|id| ("report", id));
+/// let locked = inspect::are_advisory_locked_async(&mut *held, ids).await?;
+/// assert_eq!(locked, [false, true, false]);
+/// # held.release().await?;
+/// # });
+/// ```
+#[cfg(feature = "async")]
+pub fn are_advisory_locked_async<'a, C, I>(
+    conn: &'a mut C,
+    ids: I,
+) -> impl Future<Output = Result<Vec<bool>, Error>> + Send
+where
+    C: crate::asynchronous::link::AsyncPgTransactions,
+    I: IntoIterator<Item: IntoLockId<'a>>,
+{
+    let ids: Vec<_> = ids.into_iter().map(IntoLockId::into_lock_id).collect();
+    async move { are_locked(&mut crate::asynchronous::link::Async(conn), &ids).await }
 }

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::LockKey;
+use crate::lock::key::LockKey;
 
-/// The name of a lock, and its key.
+/// The name of a lock and its key.
+///
+/// You rarely write this type: what takes names accepts whatever converts into it.
 ///
 /// | from | key |
 /// |---|---|
-/// | `&str`, `String` | that of the lock of this name: see [`LockKey::from_name`] |
-/// | `(name, i64)`, `(name, LockKey)` | that key. For numbers that older code has, and for keys that other programs derive |
+/// | `&str`, `String`, `Cow<str>` | derived from the name: see [`LockKey::from_name`] |
+/// | `(name, i64)`, `(name, LockKey)` | that key, for keys that older code or other programs use |
 ///
 /// ```
 /// use diesel_advisory::LockKey;
@@ -27,13 +29,13 @@ pub struct LockName<'a> {
 }
 
 impl LockName<'_> {
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The key that it stands for.
+    /// Returns the key.
     #[must_use]
     pub const fn key(&self) -> LockKey {
         self.key
@@ -82,10 +84,12 @@ impl<'a, N: Into<Cow<'a, str>>> From<(N, i64)> for LockName<'a> {
     }
 }
 
-/// Names that are known, to show them in place of keys.
+/// Known names of locks, to show instead of keys.
 ///
-/// A key cannot be turned back into its name, so somebody has to know the names: the program, which
-/// collects them into this, or the [catalog](crate::catalog), with [`catalog::names`].
+/// A name cannot be computed from its key. Collect the names that your program uses, or load those of the
+/// [catalog](crate::catalog) with [`catalog::names`].
+///
+/// # Example
 ///
 /// ```
 /// use diesel_advisory::LockKey;
@@ -102,15 +106,15 @@ impl<'a, N: Into<Cow<'a, str>>> From<(N, i64)> for LockName<'a> {
 pub struct Names(BTreeMap<LockKey, Vec<String>>);
 
 impl Names {
-    /// The names of a key, in the order in which they were added: usually one or none.
+    /// Returns the names of a key, in the order in which they were added: usually one or none.
     #[must_use]
     pub fn of(&self, key: LockKey) -> &[String] {
         self.0.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// The name of the key, or the key itself if none is known.
+    /// Returns the name of the key, or the key itself if no name is known.
     ///
-    /// Names that share the key are shown with ` | ` between them.
+    /// Several names of one key are joined by ` | `.
     #[must_use]
     pub fn display(&self, key: LockKey) -> String {
         match self.of(key) {
@@ -143,7 +147,7 @@ impl<'a, N: Into<LockName<'a>>> FromIterator<N> for Names {
 #[cfg(test)]
 mod tests {
     use super::Names;
-    use crate::LockKey;
+    use crate::lock::key::LockKey;
 
     #[test]
     fn a_key_can_have_several_names_but_each_once() {

@@ -1,4 +1,4 @@
-//! The views of PostgreSQL that know about locks, as far as they matter here.
+//! The columns of PostgreSQL's views that describe locks and sessions.
 
 diesel::table! {
     /// [`pg_locks`](https://www.postgresql.org/docs/current/view-pg-locks.html)
@@ -13,11 +13,11 @@ diesel::table! {
         objid -> Nullable<Oid>,
         /// 1 for a single key, 2 for a pair.
         objsubid -> Nullable<SmallInt>,
-        /// The process that holds or awaits the lock; null for a prepared transaction.
+        /// The process that holds the lock or waits for it; null for a prepared transaction.
         pid -> Nullable<Integer>,
         /// `ExclusiveLock` or `ShareLock`.
         mode -> Text,
-        /// Whether the lock is held; if not, it is waited for.
+        /// Whether the lock is held. Otherwise, the process waits for it.
         granted -> Bool,
         /// When the wait began; null for a held lock.
         waitstart -> Nullable<Timestamptz>,
@@ -32,7 +32,7 @@ diesel::table! {
         /// The role that has logged in.
         #[sql_name = "usename"]
         username -> Nullable<Text>,
-        /// What the session calls itself.
+        /// The session's `application_name`.
         application_name -> Nullable<Text>,
         /// The client's address; null for a Unix socket.
         client_addr -> Nullable<Inet>,
@@ -40,13 +40,13 @@ diesel::table! {
         backend_start -> Nullable<Timestamptz>,
         /// When the open transaction began.
         xact_start -> Nullable<Timestamptz>,
-        /// When the present statement, or else the last one, began.
+        /// When the current statement began, or the last one if there is none.
         query_start -> Nullable<Timestamptz>,
-        /// Since when the session is in its state.
+        /// When the session entered its state.
         state_change -> Nullable<Timestamptz>,
         /// `active`, `idle`, `idle in transaction`, …
         state -> Nullable<Text>,
-        /// The present statement, or else the last one.
+        /// The current statement, or the last one if there is none.
         query -> Nullable<Text>,
     }
 }

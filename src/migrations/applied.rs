@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Nullable, Text};
 
-/// What Diesel's table of migrations says, and where it is.
+/// The migrations that have been applied, and the schema of Diesel's table of them.
 #[derive(Debug)]
 pub(super) struct Applied {
     /// The schema that Diesel finds the table in, or creates it in.
@@ -36,9 +36,9 @@ struct VersionRow {
 impl Applied {
     /// Reads the table.
     ///
-    /// Diesel itself creates it first, if it does not exist. PostgreSQL refuses that to a role that
-    /// may only read, and on a standby, even if the table does exist; and of two processes that do
-    /// it at once, one can fail.
+    /// Diesel itself creates the table first, if it does not exist. PostgreSQL refuses that to a role that
+    /// may only read, and on a standby, even if the table exists. And if two processes do it at the same
+    /// time, one can fail.
     pub(super) fn read<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<Self> {
         let table = sql_query(
             "SELECT pg_catalog.current_schema()::text AS schema, \
@@ -55,7 +55,7 @@ impl Applied {
             versions = rows.map(|row| row.version).collect();
         }
         Ok(Self {
-            // Without any, there is nowhere to create the table either, as Diesel's error will say.
+            // Without a schema, Diesel cannot create its table either, and reports that.
             schema: schema.unwrap_or_default(),
             versions,
         })

@@ -1,77 +1,83 @@
 //! The harness.
 
 use std::fmt;
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
 use diesel::pg::Pg;
-use diesel_migrations::MigrationError;
+use diesel_migrations::{HarnessWithOutput, MigrationError, MigrationHarness};
 
 use super::applied::Applied;
-use super::reach::{Directly, Lockable};
 use super::waiting::{Pace, Reports, Waiting};
-use crate::connection::Blocking;
-use crate::link::ready;
-use crate::lock_set::{HeldLocks, Request};
-use crate::wait::Wait;
-use crate::{Error, LockId, Unavailable, protocol};
+use crate::blocking::link::{Blocking, ready};
+use crate::error::Error;
+use crate::error::unavailable::Unavailable;
+use crate::lock::id::LockId;
+use crate::lock::into_id::IntoLockId;
+use crate::lock::request::Request;
+use crate::lock::wait::Wait;
+use crate::protocol::session;
+use crate::sql::release::HeldLocks;
 
-/// A [`MigrationHarness`](diesel_migrations::MigrationHarness) whose every run and revert is done
-/// under one advisory lock.
+/// A [`MigrationHarness`] that runs and reverts migrations under an advisory lock.
 ///
-/// See [the module](super) for what it does, and which lock it is. `H` is a connection or a
-/// [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput).
+/// See [the module](super) for what it does, and which lock it takes. `C` is the connection: a
+/// [`PgConnection`], or an `AsyncConnectionWrapper` of `diesel-async`.
 ///
-/// | | without the lock | under the lock |
+/// | method | takes no lock | otherwise, under the lock |
 /// |---|---|---|
-/// | `run_pending_migrations`, `run_next_migration` | if nothing is pending | read again, and run |
-/// | `revert_last_migration`, `revert_all_migrations` | if nothing has been applied | read again, and revert |
-/// | `run_migration`, `revert_migration` | if it has been applied, or not, already | the same once more; then run or revert |
-/// | `applied_migrations`, `pending_migrations`, `has_pending_migration` | always, and without writing | |
+/// | `run_pending_migrations`, `run_next_migration` | if none is pending | looks again, and runs what is pending |
+/// | `revert_last_migration`, `revert_all_migrations` | if none has been applied | looks again, and reverts |
+/// | `run_migration` | if it has been applied | looks again, and runs it |
+/// | `revert_migration` | if it has not been applied | looks again, and reverts it |
+/// | `applied_migrations`, `pending_migrations`, `has_pending_migration` | always, and they do not write | |
 ///
-/// So other than with Diesel's own harness, running a migration that has been applied is no error,
-/// and does nothing; neither is reverting one that has not been.
+/// Unlike with Diesel's own harness, running a migration that has been applied does nothing and returns `Ok`,
+/// and so does reverting one that has not.
 ///
 /// # Errors
 ///
-/// The migration's own error comes first. Errors of this crate are boxed, as all are here;
-/// [`Error::find_in`] gets them out again:
+/// If a migration fails, you get its error, even when the release fails too. Otherwise, boxed as all errors
+/// of migrations are, so that [`Error::find_in`] finds them:
 ///
-/// - [`Error::Unavailable`], if a [`timeout`](Self::timeout) was set, with whoever holds the lock;
-/// - [`Error::InTransaction`], inside an open transaction: others would be let in before it
-///   commits;
-/// - [`Error::NotHeld`], if the lock got lost while the migrations ran, and another process may
-///   have run some as well;
-/// - [`Error::Database`].
+/// - [`Error::Unavailable`] if a [`timeout`](Self::timeout) is set and has passed. It says who holds the lock;
+/// - [`Error::InTransaction`] inside an open transaction: the lock would be released before it commits;
+/// - [`Error::SharedSession`] through a connection pooler in transaction mode;
+/// - [`Error::Standby`] if migrations are pending and the server is a standby;
+/// - [`Error::NotHeld`] if the lock was lost while the migrations ran. Another process may have run some of
+///   them in the meantime;
+/// - [`Error::Database`] if the lock, its release or a query failed.
 ///
 /// # Panics
 ///
 /// If a migration panics, the lock is released while the panic goes on.
-#[must_use = "nothing is migrated until it is told to"]
-pub struct LockedHarness<'h, H, How = Directly>
-where
-    H: Lockable<How>,
-{
-    harness: &'h mut H,
-    /// `None`: the harness's own.
-    lock_connection: Option<&'h mut H::Connection>,
+///
+/// [`PgConnection`]: https://docs.rs/diesel/2.3/diesel/pg/struct.PgConnection.html
+#[must_use = "nothing is migrated until one of its methods is called"]
+pub struct LockedHarness<'h, C> {
+    conn: &'h mut C,
+    /// `None`: the one that is migrated.
+    lock_connection: Option<&'h mut C>,
     lock_id: Option<LockId<'static>>,
     timeout: Option<Duration>,
     on_wait: Option<OnWait>,
+    output: Option<Box<dyn Write + Send>>,
 }
 
-/// If it could borrow, so would the harness until it is dropped, and not only until it is used
-/// last.
+/// It owns what it captures. If it could borrow, the harness would be borrowed until it is dropped, instead
+/// of until its last use.
 type OnWait = Box<dyn FnMut(&Waiting) + Send>;
 
-impl<'h, H, How> LockedHarness<'h, H, How>
+impl<'h, C> LockedHarness<'h, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
-    /// Locks a connection, or a [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput) around
-    /// one.
+    /// Creates a harness that takes the lock on the connection that it migrates.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -83,20 +89,23 @@ where
     /// # conn.revert_all_migrations(MIGRATIONS)?;
     /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn new(harness: &'h mut H) -> Self {
+    pub fn new(conn: &'h mut C) -> Self {
         Self {
-            harness,
+            conn,
             lock_connection: None,
             lock_id: None,
             timeout: None,
             on_wait: None,
+            output: None,
         }
     }
 
-    /// Locks a harness, and has another connection hold the lock.
+    /// Creates a harness that takes the lock on another connection.
     ///
-    /// It is for a harness behind a connection pooler in transaction mode; the other connection has
-    /// to be a direct one, to the same database.
+    /// Use it to migrate through a connection pooler in transaction mode. The other connection has to be a
+    /// direct one, to the same database.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(pooled, direct);
@@ -108,16 +117,20 @@ where
     /// # pooled.revert_all_migrations(MIGRATIONS)?;
     /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn with_lock_on(harness: &'h mut H, lock_connection: &'h mut H::Connection) -> Self {
+    pub fn with_lock_on(conn: &'h mut C, lock_connection: &'h mut C) -> Self {
         Self {
             lock_connection: Some(lock_connection),
-            ..Self::new(harness)
+            ..Self::new(conn)
         }
     }
 
-    /// Waits no longer than this for the lock; `None` waits without end.
+    /// Waits for the lock no longer than `timeout`. `None` waits forever, and zero does not wait.
     ///
-    /// Default: `None`. The session's `lock_timeout` does not matter. Zero does not wait at all.
+    /// The session's `lock_timeout` has no effect, because no statement waits.
+    ///
+    /// Default: `None`.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn, other);
@@ -144,20 +157,59 @@ where
         self
     }
 
-    /// Takes this lock.
+    /// Takes this lock instead.
     ///
-    /// Default: [the one of the schema](super#which-lock).
-    pub fn lock_id(mut self, id: impl Into<LockId<'static>>) -> Self {
-        self.lock_id = Some(id.into());
+    /// Default: [the lock of the schema](super#which-lock).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory::MIGRATIONS;
+    /// use diesel_advisory::migrations::LockedHarness;
+    /// use diesel_migrations::MigrationHarness;
+    ///
+    /// LockedHarness::new(conn).lock_id("deployment").run_pending_migrations(MIGRATIONS)?;
+    /// # conn.revert_all_migrations(MIGRATIONS)?;
+    /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn lock_id<'a>(mut self, id: impl IntoLockId<'a>) -> Self {
+        self.lock_id = Some(id.into_lock_id().into_owned());
         self
     }
 
-    /// Calls this while it waits for another process: at once, after a second, and in longer
-    /// intervals then, up to ten seconds.
+    /// Writes a line for each migration that is run or reverted, as Diesel's [`HarnessWithOutput`] does.
     ///
-    /// Default: silence, but for an event of the level `INFO` if the feature `tracing` is on.
+    /// Default: nothing is written.
     ///
-    /// [`Waiting`] prints the line for the log:
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory::MIGRATIONS;
+    /// use diesel_advisory::migrations::LockedHarness;
+    /// use diesel_migrations::MigrationHarness;
+    ///
+    /// LockedHarness::new(conn)
+    ///     .output(std::io::stdout())
+    ///     .run_pending_migrations(MIGRATIONS)?;
+    /// # conn.revert_all_migrations(MIGRATIONS)?;
+    /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn output(mut self, writer: impl Write + Send + 'static) -> Self {
+        self.output = Some(Box::new(writer));
+        self
+    }
+
+    /// Calls the closure while the harness waits for another process: at once, after a second, and then at
+    /// growing intervals of up to ten seconds.
+    ///
+    /// [`Waiting`] implements `Display`, and prints a line for the log. With the feature `tracing`, the same
+    /// line is also an event of level `INFO`, whether or not there is a closure.
+    ///
+    /// Default: no closure is called.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -176,11 +228,13 @@ where
         self
     }
 
-    /// Reverts the last migration and runs it again, under one lock.
+    /// Reverts the last migration and runs it again, without releasing the lock in between.
     ///
     /// # Errors
     ///
-    /// As `revert_last_migration`, then as `run_migration`.
+    /// Those of `revert_last_migration` and of `run_migration`.
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -198,7 +252,8 @@ where
     where
         S: MigrationSource<Pg>,
     {
-        self.locked(|harness| {
+        let schema = self.lock_schema()?;
+        self.locked_in(&schema, |harness| {
             let migrations = source.migrations()?;
             let version = harness.revert_last_migration(source)?;
             let migration = migrations.iter().find(|m| m.name().version() == version);
@@ -209,14 +264,15 @@ where
         })
     }
 
-    /// Does anything under the lock, for example several runs and reverts that belong together.
+    /// Runs the closure under the lock, for several runs and reverts that belong together.
     ///
-    /// The closure gets the harness as it is. What it reads of the applied migrations stays true
-    /// until it is done.
+    /// The closure gets the connection. No other harness runs or reverts migrations until it returns.
     ///
     /// # Errors
     ///
-    /// The closure's own error comes first; then those of [`LockedHarness`].
+    /// If the closure fails, you get its error. Otherwise, those of [`LockedHarness`](Self#errors).
+    ///
+    /// # Example
     ///
     /// ```
     /// # diesel_advisory_sandbox::doctest!(conn);
@@ -231,18 +287,15 @@ where
     /// })?;
     /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn locked<T>(&mut self, work: impl FnOnce(&mut H) -> Result<T>) -> Result<T> {
-        let schema = match self.lock_id {
-            Some(_) => String::new(),
-            None => self.applied()?.schema,
-        };
-        self.locked_in(&schema, work)
+    pub fn locked<T>(&mut self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
+        let schema = self.lock_schema()?;
+        self.locked_in(&schema, |harness| work(harness.conn))
     }
 
     pub(super) fn locked_in<T>(
         &mut self,
         schema: &str,
-        work: impl FnOnce(&mut H) -> Result<T>,
+        work: impl FnOnce(&mut Reporting<'_, C>) -> Result<T>,
     ) -> Result<T> {
         let id = self
             .lock_id
@@ -253,24 +306,34 @@ where
             harness: self,
             locks: Some(locks),
         };
-        let value = work(held.harness.harness)?;
+        let value = work(&mut Reporting {
+            conn: held.harness.conn,
+            output: held.harness.output.as_deref_mut(),
+        })?;
         held.release()?;
         Ok(value)
     }
 
     pub(super) fn applied(&mut self) -> Result<Applied> {
-        Ok(self.harness.with_connection(Applied::read)??)
+        Ok(Applied::read(self.conn)?)
     }
 
-    /// Visits the connection that the lock is taken on.
-    fn on_lock_connection<T>(&mut self, visit: impl FnOnce(&mut H::Connection) -> T) -> Result<T> {
-        match &mut self.lock_connection {
-            Some(conn) => Ok(visit(conn)),
-            None => self.harness.with_connection(visit),
+    /// The schema that the lock is of, if it is not set.
+    fn lock_schema(&mut self) -> Result<String> {
+        match self.lock_id {
+            Some(_) => Ok(String::new()),
+            None => Ok(self.applied()?.schema),
         }
     }
 
-    /// Tries until the lock is there. Between two attempts the session is idle: see
+    fn lock_connection(&mut self) -> &mut C {
+        match &mut self.lock_connection {
+            Some(conn) => conn,
+            None => self.conn,
+        }
+    }
+
+    /// Tries until it has acquired the lock. Between two attempts the session is idle: see
     /// [why](super#why-it-polls).
     fn acquire(&mut self, id: &LockId<'static>) -> Result<HeldLocks> {
         let began = Instant::now();
@@ -280,7 +343,7 @@ where
             let waited = began.elapsed();
             let is_last = self.timeout.is_some_and(|timeout| waited >= timeout);
             let look = is_last || (self.is_heard() && reports.is_due(waited));
-            let attempt = self.on_lock_connection(|conn| try_lock(conn, id.clone(), look))??;
+            let attempt = try_lock(self.lock_connection(), id.clone(), look)?;
             let unavailable = match attempt {
                 Attempt::Held(locks) => return Ok(locks),
                 Attempt::Busy(unavailable) => unavailable,
@@ -290,7 +353,7 @@ where
                     unavailable.waited = waited;
                     return Err(Error::Unavailable(unavailable).into());
                 }
-                // It has been released since: there is nobody to wait for.
+                // It has been released since: no session is left to name.
                 Some(unavailable) if unavailable.holders.is_empty() => {}
                 Some(unavailable) => {
                     self.tell(&Waiting::new(unavailable, waited));
@@ -306,7 +369,7 @@ where
         }
     }
 
-    /// Whether anybody wants to know for whom it waits.
+    /// Whether the holders are worth a query: a closure or a subscriber is told of them.
     fn is_heard(&self) -> bool {
         #[cfg(feature = "tracing")]
         if tracing::enabled!(tracing::Level::INFO) {
@@ -332,7 +395,7 @@ where
 
 enum Attempt {
     Held(HeldLocks),
-    /// With the holders, if they were to be looked for.
+    /// With the holders, if they were asked for.
     Busy(Option<Unavailable>),
 }
 
@@ -340,10 +403,10 @@ fn try_lock<C>(conn: &mut C, id: LockId<'static>, look: bool) -> Result<Attempt>
 where
     C: LoadConnection<Backend = Pg>,
 {
-    let mut request = Request::new(id);
+    let mut request = Request::new([id]);
     request.wait = Wait::No;
     let conn = &mut Blocking(conn);
-    let attempt = ready(protocol::acquire_for_session(conn, request))?;
+    let attempt = ready(session::acquire(conn, request))?;
     if !look {
         return Ok(attempt.granted().map_or(Attempt::Busy(None), Attempt::Held));
     }
@@ -354,43 +417,71 @@ where
     }
 }
 
-/// A harness that holds its lock. Dropped before it was released, which an error and a panic do, it
-/// is released as well as it can be.
-struct Held<'l, 'h, H, How>
+/// A harness that holds its lock. Dropping it, as an error or a panic does, releases the lock without
+/// reporting errors.
+struct Held<'l, 'h, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
-    harness: &'l mut LockedHarness<'h, H, How>,
+    harness: &'l mut LockedHarness<'h, C>,
     locks: Option<HeldLocks>,
 }
 
-impl<H, How> Held<'_, '_, H, How>
+impl<C> Held<'_, '_, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
     fn release(&mut self) -> Result<()> {
         if let Some(locks) = self.locks.take() {
-            self.harness.on_lock_connection(|conn| {
-                ready(protocol::release_for_session(&mut Blocking(conn), &locks))
-            })??;
+            let conn = self.harness.lock_connection();
+            ready(session::release(&mut Blocking(conn), &locks))?;
         }
         Ok(())
     }
 }
 
-impl<H, How> Drop for Held<'_, '_, H, How>
+impl<C> Drop for Held<'_, '_, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
     fn drop(&mut self) {
         drop(self.release());
     }
 }
 
-impl<H, How> fmt::Debug for LockedHarness<'_, H, How>
-where
-    H: Lockable<How>,
-{
+/// The connection, with what it runs and reverts written to the output.
+pub(super) struct Reporting<'r, C> {
+    conn: &'r mut C,
+    output: Option<&'r mut (dyn Write + Send + 'static)>,
+}
+
+impl<C: MigrationHarness<Pg>> MigrationHarness<Pg> for Reporting<'_, C> {
+    fn run_migration(
+        &mut self,
+        migration: &dyn Migration<Pg>,
+    ) -> Result<MigrationVersion<'static>> {
+        match &mut self.output {
+            None => self.conn.run_migration(migration),
+            Some(output) => HarnessWithOutput::new(self.conn, output).run_migration(migration),
+        }
+    }
+
+    fn revert_migration(
+        &mut self,
+        migration: &dyn Migration<Pg>,
+    ) -> Result<MigrationVersion<'static>> {
+        match &mut self.output {
+            None => self.conn.revert_migration(migration),
+            Some(output) => HarnessWithOutput::new(self.conn, output).revert_migration(migration),
+        }
+    }
+
+    fn applied_migrations(&mut self) -> Result<Vec<MigrationVersion<'static>>> {
+        self.conn.applied_migrations()
+    }
+}
+
+impl<C> fmt::Debug for LockedHarness<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockedHarness")
             .field("lock_id", &self.lock_id)

@@ -1,6 +1,6 @@
-//! Migrations that run once, whoever else starts.
+//! Migrations that run once, however many processes start at the same time.
 //!
-//! Every process migrates when it starts; one of them does it, and the others wait until it is
+//! Let every process migrate when it starts. One of them runs the migrations, and the others wait until it is
 //! done:
 //!
 //! ```no_run
@@ -19,69 +19,45 @@
 //! # }
 //! ```
 //!
-//! [`LockedHarness`] is a [`MigrationHarness`](diesel_migrations::MigrationHarness): it goes where
-//! a connection goes.
+//! [`LockedHarness`] implements [`MigrationHarness`](diesel_migrations::MigrationHarness), as a connection
+//! does.
 //!
 //! # What it does
 //!
-//! 1. It reads which migrations are pending. None: that was all. Nothing is locked and nothing
-//!    written, so that a role that may only read can check the schema, on a standby too.
-//! 2. It takes a lock for the session.
-//! 3. It reads **again** which migrations are pending, because another process may have run them
-//!    meanwhile, and runs those.
-//! 4. It releases the lock, also after a migration has failed or panicked. If the process dies,
-//!    PostgreSQL does, and the next one goes on from where it was left. In the middle of a
-//!    statement PostgreSQL notices that only when the statement is done, unless
-//!    [`client_connection_check_interval`] is set.
+//! 1. It reads which migrations are pending. If none are pending, it returns. Nothing is locked or written,
+//!    so this works with a role that may only read, and on a standby.
+//! 2. It acquires a session lock.
+//! 3. It reads **again** which migrations are pending, because another process may have run them in the
+//!    meantime, and runs those.
+//! 4. It releases the lock, also if a migration fails or panics. If the process dies, PostgreSQL releases it,
+//!    and the next process continues. If a statement is being executed, PostgreSQL notices when it is done,
+//!    or earlier if [`client_connection_check_interval`] is set.
 //!
-//! Reverting is done under the same lock.
+//! Migrations are reverted under the same lock.
 //!
 //! # Why it polls
 //!
-//! A session that waits inside `SELECT pg_advisory_lock(…)` has an open snapshot for as long as it
-//! waits. `CREATE INDEX CONCURRENTLY` waits until all older snapshots are gone. So a holder that
-//! builds an index and a waiter that is blocked wait for each other, until PostgreSQL finds the
-//! deadlock and fails one of them: the migration, or the start of the other process.
-//! `LockedHarness` asks again and again instead, at most some four times a second, and has no
-//! statement open in between.
+//! A session that waits in `SELECT pg_advisory_lock(…)` has an open snapshot for as long as it waits, and
+//! `CREATE INDEX CONCURRENTLY` waits until all older snapshots are gone. So a holder that builds an index and
+//! a session that waits for the lock would wait for each other, until PostgreSQL detects the deadlock and
+//! fails one of them: the migration, or the start of the other process. `LockedHarness` tries again and again
+//! instead, at most four times a second once it has waited for a second, and has no statement open in
+//! between.
 //!
 //! # Which lock
 //!
-//! That of the name `diesel_advisory.migrations:` with the schema of Diesel's table of migrations
-//! after it: `diesel_advisory.migrations:public`. The [key](crate::LockKey::from_name) of this name
-//! is a wire format, as all keys are: old and new processes exclude each other during a deployment.
-//! The schema is the first one in the `search_path` that exists, which is where Diesel creates the
-//! table; so tenants with a schema each do not wait for each other. Locks of different databases
-//! are different ones anyway. [`lock_id`](LockedHarness::lock_id) sets another one, for example
-//! that of another tool that migrates the same schema.
+//! The lock is named after the schema of Diesel's table of migrations: `diesel_advisory.migrations:public`.
+//! The schema is the first one in the `search_path` that exists, because Diesel creates the table there. So
+//! tenants with a schema each do not wait for each other. In another database, the same name is another lock.
 //!
-//! # With output
-//!
-//! Around a [`HarnessWithOutput`](diesel_migrations::HarnessWithOutput), what is written is what is
-//! run:
-//!
-//! ```
-//! # diesel_advisory_sandbox::doctest!(conn);
-//! # use diesel_advisory::migrations::LockedHarness;
-//! # use diesel_advisory::MIGRATIONS;
-//! use diesel_migrations::{HarnessWithOutput, MigrationHarness};
-//!
-//! let mut with_output = HarnessWithOutput::write_to_stdout(conn);
-//! LockedHarness::new(&mut with_output).run_pending_migrations(MIGRATIONS)?;
-//! # with_output.revert_all_migrations(MIGRATIONS)?;
-//! # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-//! ```
-//!
-//! The other way around works as well, but `HarnessWithOutput` then reads the pending migrations
-//! before there is a lock, and asks for one migration at a time. Each is run under the lock, and
-//! only if nobody else has done so meanwhile; "Running migration …" is written in both cases.
+//! The name and its [key](crate::LockKey::from_name) never change, so that old and new processes exclude each
+//! other during a deployment. Use [`lock_id`](LockedHarness::lock_id) for another lock, such as that of
+//! another tool that migrates the same schema.
 //!
 //! # With `diesel-async`
 //!
-//! Diesel's migrations are blocking code. `diesel-async` wraps one of its connections for them, and
-//! the wrapper can be locked like any other connection. It must not block a thread that runs async
-//! tasks, so this goes to a thread that may be blocked, on a runtime with many threads and on one
-//! with one alike:
+//! Diesel's migrations are blocking code. Wrap a connection in `diesel-async`'s `AsyncConnectionWrapper`, and
+//! migrate on a thread that may block. This works on every tokio runtime:
 //!
 //! ```
 //! # diesel_advisory_sandbox::async_doctest!(_conn, {
@@ -103,17 +79,17 @@
 //! # });
 //! ```
 //!
-//! `AsyncMigrationHarness` keeps its connection to itself, and cannot be locked.
+//! `AsyncMigrationHarness` does not give access to its connection, so it cannot be locked.
 //!
 //! # Behind a connection pooler
 //!
-//! A lock of a session does not work through a pooler in transaction mode, such as PgBouncer's: the
-//! next statement can run in another session. Migrate over a direct connection; some statements of
-//! migrations, `SET` for one, want that anyway. If the migrations have to go through the pooler,
-//! let a second, direct connection hold the lock: [`LockedHarness::with_lock_on`].
+//! Session locks do not work through a pooler in transaction mode, such as PgBouncer's: the next statement
+//! can run in another session. Migrate over a direct connection, which some statements of migrations need
+//! anyway, such as `SET`. If the migrations have to go through the pooler, let a second, direct connection
+//! hold the lock: [`LockedHarness::with_lock_on`].
 //!
-//! Diesel also prepares statements for the session, which the pooler has to know about
-//! (`max_prepared_statements`, in PgBouncer), or Diesel not to do:
+//! Diesel also prepares statements. Either the pooler supports that (PgBouncer's `max_prepared_statements`),
+//! or disable it:
 //!
 //! ```no_run
 //! use diesel::connection::CacheSize;
@@ -131,18 +107,16 @@
 //! # }
 //! ```
 //!
-//! The lock connection sits idle while the migrations run. Something in between that closes idle
-//! connections frees the lock, and the release then reports
-//! [`Error::Database`](crate::Error::Database) or [`Error::NotHeld`](crate::Error::NotHeld).
+//! The lock connection is idle while the migrations run. If a proxy closes idle connections, the lock is
+//! released too early, and the run then returns [`Error::Database`](crate::Error::Database) or
+//! [`Error::NotHeld`](crate::Error::NotHeld).
 //!
 //! [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
 
 mod applied;
 mod harness;
-mod reach;
 mod runs;
 mod waiting;
 
 pub use self::harness::LockedHarness;
-pub use self::reach::{Directly, Lockable, Through};
 pub use self::waiting::Waiting;

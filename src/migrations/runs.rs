@@ -1,15 +1,15 @@
-//! Every run and revert of the harness, under its lock.
+//! The harness as Diesel's trait has it: every run and revert under the lock.
 
+use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion, Result};
 use diesel::pg::Pg;
 use diesel_migrations::{MigrationError, MigrationHarness};
 
 use super::harness::LockedHarness;
-use super::reach::Lockable;
 
-impl<H, How> MigrationHarness<Pg> for LockedHarness<'_, H, How>
+impl<C> MigrationHarness<Pg> for LockedHarness<'_, C>
 where
-    H: Lockable<How>,
+    C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>,
 {
     fn run_pending_migrations<S>(&mut self, source: S) -> Result<Vec<MigrationVersion<'_>>>
     where
@@ -121,7 +121,7 @@ where
     }
 }
 
-/// Runs a migration, under the lock, unless another process has done so before.
+/// Runs a migration unless another process has run it. The lock is held.
 fn run_once<H>(harness: &mut H, migration: &dyn Migration<Pg>) -> Result<MigrationVersion<'static>>
 where
     H: MigrationHarness<Pg>,

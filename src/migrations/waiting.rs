@@ -1,25 +1,26 @@
-//! What is known of a wait, how often to try, and when to tell.
+//! What is reported of a wait, and how often to try and to report.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::{Holder, LockId, Unavailable};
+use crate::error::unavailable::{Holder, Unavailable};
+use crate::lock::id::LockId;
 
-/// A wait for another process to finish migrating.
+/// A wait for another process that migrates.
 ///
-/// `Display` prints the line for the log: `waiting for pid 4711 (web-3) to finish migrating, 12 s`.
+/// `Display` prints a line for the log: `waiting for pid 4711 (web-3) to finish migrating, 12 s`. The pid is
+/// that of the server process, and the name in parentheses the session's `application_name`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Waiting {
     /// The lock that is waited for.
     pub lock: LockId<'static>,
-    /// How long it has been waited for.
+    /// How long this process has waited.
     pub waited: Duration,
-    /// Who holds the lock.
+    /// The sessions that hold the lock.
     ///
-    /// [`since`](Holder::since) is since when the session has been in its state: for one that is
-    /// `active`, since when it has been at its present statement.
+    /// For one that is `active`, [`since`](Holder::since) is when its current statement began.
     pub holders: Vec<Holder>,
 }
 
@@ -38,10 +39,7 @@ impl fmt::Display for Waiting {
         f.write_str("waiting for ")?;
         for (index, holder) in self.holders.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { " and " })?;
-            write!(f, "pid {}", holder.pid)?;
-            if let Some(application) = &holder.application_name {
-                write!(f, " ({application})")?;
-            }
+            holder.fmt_name(f)?;
         }
         write!(f, " to finish migrating, {} s", self.waited.as_secs())
     }
@@ -49,14 +47,14 @@ impl fmt::Display for Waiting {
 
 /// When to try again.
 ///
-/// The delay doubles from 10 ms up to a quarter of a second, less a random part of it: processes
-/// that have started together are not to try together.
+/// The delay doubles from 10 ms up to half a second. Up to half of it is taken off at random, so that
+/// processes that start together do not try together.
 #[derive(Debug)]
 pub(super) struct Pace(Duration);
 
 impl Pace {
     const FIRST: Duration = Duration::from_millis(10);
-    const LAST: Duration = Duration::from_millis(250);
+    const LAST: Duration = Duration::from_millis(500);
 
     pub(super) const fn new() -> Self {
         Self(Self::FIRST)
@@ -75,8 +73,7 @@ impl Pace {
     }
 }
 
-/// When to tell: at once, after a second, in ever longer intervals then, and every 10 seconds at
-/// last.
+/// When to report: at once, after a second, then at intervals that double up to 10 seconds.
 #[derive(Debug)]
 pub(super) struct Reports {
     next: Duration,
@@ -109,15 +106,16 @@ mod tests {
     use std::time::Duration;
 
     use super::{Pace, Reports, Waiting};
-    use crate::{Holder, LockId};
+    use crate::error::unavailable::Holder;
+    use crate::lock::id::LockId;
 
     #[test]
     fn the_line_for_the_log() {
-        let holder = |pid, name: Option<&str>| Holder {
-            pid,
-            application_name: name.map(String::from),
-            state: Some("active".into()),
-            since: None,
+        let holder = |pid, name: Option<&str>| {
+            let mut holder = Holder::new(pid);
+            holder.application_name = name.map(String::from);
+            holder.state = Some("active".into());
+            holder
         };
         for (holders, line) in [
             (
@@ -127,6 +125,10 @@ mod tests {
             (
                 vec![holder(4711, None)],
                 "waiting for pid 4711 to finish migrating, 12 s",
+            ),
+            (
+                vec![holder(0, None)],
+                "waiting for a prepared transaction to finish migrating, 12 s",
             ),
             (
                 vec![holder(1, Some("a")), holder(2, None)],
@@ -149,7 +151,7 @@ mod tests {
             let delays: Vec<_> = (0..7)
                 .map(|_| pace.next_delay_with(random).as_millis())
                 .collect();
-            let whole = [10, 20, 40, 80, 160, 250, 250];
+            let whole = [10, 20, 40, 80, 160, 320, 500];
             assert_eq!(delays, whole.map(|delay: u128| delay / most_of));
         }
     }

@@ -2,18 +2,28 @@
 
 use std::time::Instant;
 
-use super::{Attempt, ask, asks_with_query, lock_set, roll_back_to_depth};
-use crate::Error;
-use crate::link::Link;
-use crate::lock_set::{HeldLocks, Request};
-use crate::sql::{self, Answer, Scope, SnapshotCheck};
+use diesel::QueryResult;
+
+use super::attempt::Attempt;
+use super::link::Link;
+use super::look::count_held;
+use super::verdict::{Undo, UnlessTold};
+use super::{close_work, end_session, lock_set};
+use crate::error::Error;
+use crate::lock::request::Request;
+use crate::lock::wait::Wait;
+use crate::sql::answer::{Releasing, Taking};
+use crate::sql::marks::{Mark, tell_others};
+use crate::sql::release::{HeldLocks, release as release_sql};
+use crate::sql::session::{take_for_session, try_take_for_session};
+use crate::sql::take::AT_ONCE;
 
 /// Takes the locks for the session.
 ///
 /// # Errors
 ///
 /// [`Error::InTransaction`], or whatever the database fails with. Then nothing is held.
-pub(crate) async fn acquire_for_session<'a, L: Link>(
+pub(crate) async fn acquire<'a, L: Link>(
     link: &mut L,
     request: Request<'a>,
 ) -> Result<Attempt<'a, HeldLocks>, Error> {
@@ -22,33 +32,46 @@ pub(crate) async fn acquire_for_session<'a, L: Link>(
         return Err(Error::InTransaction);
     }
     let set = lock_set(link, request).await?;
-    let held = HeldLocks::from(&set);
-    let answer = if asks_with_query::<L>(&set) {
-        let code = link.code(sql::try_session_locks(&set)).await;
-        code.map(Answer::of_code)
+    let held = HeldLocks {
+        keys: set.keys(),
+        mode: set.mode,
+        mark: Mark::new(),
+    };
+    let answer = if set.wait == Wait::No {
+        let code = link.code(try_take_for_session(&set, held.mark)).await;
+        code.map(Taking::of_code)
     } else {
-        let wait = sql::wait_block(&set, Scope::Session, SnapshotCheck::Off);
-        ask(link, &format!("{}{wait}", sql::comment(&set))).await
+        match link.batch(&take_for_session(&set, held.mark)).await {
+            Ok(()) => Ok(Taking::Granted),
+            Err(error) => {
+                let undo = Undo {
+                    why_refused: "",
+                    undo: "",
+                    close: "",
+                    unless_told: UnlessTold::Leave,
+                };
+                undo.after(link, &set, began, error).await
+            }
+        }
     };
     if answer.is_err() {
         check_after_failure(link, &held).await;
     }
-    Ok(Attempt::new(answer?, began, set, held))
+    Attempt::new(answer?, began, set, held)
 }
 
 /// Makes sure that a failed statement has not taken the locks.
 ///
-/// It can have been cancelled in the moment between taking them and being done. They are taken
-/// together, so that as long as one of them is not held, none has been taken. Otherwise nobody can
-/// tell, because the session may have held them before, and may not lose them now without being
-/// told. So the session ends, and with it all that it holds.
+/// It can have been cancelled in the moment between taking them and being done. Where they are taken
+/// together, none has been taken as long as one of them is not held; of a larger set, as long as none is.
+/// Otherwise nobody can tell, because the session may have held them before, and may not lose them now
+/// without being told. So the session ends, and with it all that it holds.
 async fn check_after_failure<L: Link>(link: &mut L, locks: &HeldLocks) {
-    if let Ok(false) = is_held(link, locks).await {
-        return;
+    let all = locks.keys.len();
+    let is_harmless = |held| held == 0 || (all <= AT_ONCE && held < all);
+    if !count_held(link, locks).await.is_ok_and(is_harmless) {
+        end_session(link).await;
     }
-    // It answers with the end of the connection.
-    let _ = link.batch(sql::END_SESSION).await;
-    link.set_broken();
 }
 
 /// Releases the locks of the session, after rolling back a transaction that was left open.
@@ -56,40 +79,65 @@ async fn check_after_failure<L: Link>(link: &mut L, locks: &HeldLocks) {
 /// # Errors
 ///
 /// - [`Error::NotHeld`] if one of the locks was not held.
-/// - [`Error::InTransaction`] if a transaction was open: committed later, it would have been
+/// - [`Error::SharedSession`] if the session bears another client's mark, or none.
+/// - [`Error::TransactionLeftOpen`] if a transaction was open: committed later, it would have been
 ///   without the lock.
-/// - [`Error::Database`] if the statement failed. Unless a second attempt did better, the
-///   connection is marked as broken.
-pub(crate) async fn release_for_session<L: Link>(
-    link: &mut L,
-    locks: &HeldLocks,
-) -> Result<(), Error> {
-    let was_open = roll_back_to_depth(link, None).await;
-    let release = sql::release(locks);
-    let answer = ask(link, &release).await;
-    if let Ok(Answer::Granted) = answer {
-        return if was_open {
-            Err(Error::InTransaction)
-        } else {
-            Ok(())
-        };
-    }
-    // There can be a transaction that Diesel does not know of, and it may have failed before.
-    let rolled_back = link.batch("ROLLBACK").await.is_ok();
-    match answer {
-        Ok(Answer::Missing(_)) => Err(Error::NotHeld),
-        Ok(_) => Err(Error::InTransaction),
-        Err(error) => {
-            if !rolled_back || ask(link, &release).await.is_err() {
-                link.set_broken();
-            }
+/// - [`Error::Database`] if the statement failed. Unless a second attempt did better, the session has
+///   been ended.
+pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<(), Error> {
+    let closed = match close_work(link, None).await {
+        Err(Error::Database(error)) => {
+            end_session(link).await;
+            return Err(error.into());
+        }
+        closed => closed,
+    };
+    let answer = match try_release(link, locks).await {
+        Ok(Releasing::Released) => return closed,
+        // There is a transaction that Diesel does not know of, or one that has failed.
+        Ok(Releasing::InTransaction) => Ok(Releasing::InTransaction),
+        Err(error) => Err(error),
+        Ok(answer) => return refused(link, locks, answer).await,
+    };
+    let released = match link.batch("ROLLBACK").await {
+        Ok(()) => try_release(link, locks).await,
+        Err(error) => Err(error),
+    };
+    match (answer, released) {
+        (Ok(_), Ok(Releasing::Released)) => Err(Error::TransactionLeftOpen),
+        (Err(error), Ok(Releasing::Released)) => Err(error.into()),
+        // It had released them before it failed, and only the mark was left.
+        (Err(error), Ok(Releasing::NotHeld)) => {
+            link.batch(&locks.mark.forget()).await?;
             Err(error.into())
+        }
+        (_, Ok(answer)) => refused(link, locks, answer).await,
+        (first, Err(error)) => {
+            end_session(link).await;
+            Err(first.err().unwrap_or(error).into())
         }
     }
 }
 
-/// Whether this session holds all of the locks.
-pub(crate) async fn is_held<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<bool, Error> {
-    let held = link.code(sql::held_by_this_session(locks)).await?;
-    Ok(usize::try_from(held) == Ok(locks.keys.len()))
+async fn try_release<L: Link>(link: &mut L, locks: &HeldLocks) -> QueryResult<Releasing> {
+    match link.batch(&release_sql(locks)).await {
+        Ok(()) => Ok(Releasing::Released),
+        Err(error) => Releasing::of_error(&error).ok_or(error),
+    }
+}
+
+/// Leaves the marks of the session as they have to be after a refused release.
+async fn refused<L: Link>(link: &mut L, locks: &HeldLocks, answer: Releasing) -> Result<(), Error> {
+    match answer {
+        Releasing::Released => Ok(()),
+        Releasing::InTransaction => Err(Error::TransactionLeftOpen),
+        Releasing::NotHeld => {
+            link.batch(&locks.mark.forget()).await?;
+            Err(Error::NotHeld)
+        }
+        Releasing::SharedSession => {
+            link.batch(&tell_others()).await?;
+            Err(Error::SharedSession)
+        }
+    }
 }

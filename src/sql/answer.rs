@@ -2,49 +2,106 @@
 
 use diesel::result::Error as DieselError;
 
-/// The constraint name that marks an error as raised by a block of ours.
-const MARK: &str = "diesel_advisory";
+/// Begins the text that a statement of ours fails to read as a number, to say why it refuses.
+///
+/// The error shows the text in every language, Diesel shows the text of the error, and no PL/pgSQL is
+/// needed. It leaves an `ERROR` in the server's log, so it is for what is rare, and never for a lock that
+/// is merely held by another session.
+pub(super) const MARK: &str = "diesel_advisory: ";
 
-/// What the server answers to an attempt to take or release locks.
+pub(super) const SNAPSHOT: &str = "begins again, for a newer snapshot";
+pub(super) const STANDBY: &str = "server is a standby";
+pub(super) const IN_TRANSACTION: &str = "transaction is open";
+pub(super) const SHARED: &str = "session is shared";
+pub(super) const NOT_FREE: &str = "not free is lock ";
+pub(super) const NOT_HELD: &str = "lock was not held";
+
+/// What the server answers to an attempt to take locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// It is done.
+pub(crate) enum Taking {
     Granted,
-    /// The lock at this index of the set was not to be had, or not there.
+    /// The lock at this index of the set was not free.
     Missing(usize),
-    /// There is a transaction that does not fit: it would keep a snapshot that is older than the
-    /// lock, if that is [checked](super::SnapshotCheck), or have lost the lock before its
-    /// commit.
-    WrongTransaction,
+    /// A lock of the set, the server has not told which, could not be acquired in time.
+    TimedOut,
+    /// The transaction would keep a snapshot that is older than the lock.
+    SnapshotTooOld,
+    Standby,
+    /// A transaction is open, where a session lock does not belong.
+    InTransaction,
+    SharedSession,
 }
 
-impl Answer {
-    /// Reads the number that [`try_locks`](super::try_locks) selects: 0, the position of a lock, or
-    /// -1.
+/// What the server answers to an attempt to release locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Releasing {
+    Released,
+    NotHeld,
+    /// A transaction is open. The locks are still held.
+    InTransaction,
+    SharedSession,
+}
+
+/// The numbers that a query answers with in place of a text.
+pub(super) const SNAPSHOT_CODE: i32 = -1;
+pub(super) const STANDBY_CODE: i32 = -2;
+pub(super) const SHARED_CODE: i32 = -3;
+
+impl Taking {
+    /// Reads the number that a query has selected: 0, the position of a lock, or a negative one.
     pub(crate) fn of_code(code: i32) -> Self {
-        match usize::try_from(code) {
-            Ok(0) => Self::Granted,
-            Ok(position) => Self::Missing(position - 1),
-            Err(_) => Self::WrongTransaction,
+        match code {
+            0 => Self::Granted,
+            SNAPSHOT_CODE => Self::SnapshotTooOld,
+            STANDBY_CODE => Self::Standby,
+            SHARED_CODE => Self::SharedSession,
+            position => Self::Missing(usize::try_from(position - 1).unwrap_or(0)),
         }
     }
 
-    /// Tells the error that a block of ours raises from every other one.
-    pub(crate) fn of_error(error: DieselError) -> Result<Self, DieselError> {
-        let code = match &error {
-            DieselError::DatabaseError(_, info) if info.constraint_name() == Some(MARK) => {
-                info.column_name().and_then(|code| code.parse().ok())
-            }
-            _ => None,
+    /// Reads the mark of an error, if it has one.
+    pub(crate) fn of_error(error: &DieselError) -> Option<Self> {
+        let refusals = [
+            (SNAPSHOT, Self::SnapshotTooOld),
+            (STANDBY, Self::Standby),
+            (IN_TRANSACTION, Self::InTransaction),
+            (SHARED, Self::SharedSession),
+        ];
+        let position = || {
+            let digits = marked(error)?.strip_prefix(NOT_FREE)?;
+            let end = digits
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(digits.len());
+            digits[..end].parse::<usize>().ok()
         };
-        code.map(Self::of_code).ok_or(error)
+        find(error, &refusals).or_else(|| Some(Self::Missing(position()?.checked_sub(1)?)))
     }
 }
 
-/// Raises the variable `missing` as what [`Answer::of_error`] recognises.
-pub(super) fn raise(message: &str) -> String {
-    format!(
-        "RAISE lock_not_available USING MESSAGE = {message}, CONSTRAINT = '{MARK}', \
-         COLUMN = missing::text; "
-    )
+impl Releasing {
+    /// Reads the mark of an error, if it has one.
+    pub(crate) fn of_error(error: &DieselError) -> Option<Self> {
+        let refusals = [
+            (NOT_HELD, Self::NotHeld),
+            (IN_TRANSACTION, Self::InTransaction),
+            (SHARED, Self::SharedSession),
+        ];
+        find(error, &refusals)
+    }
+}
+
+fn find<T: Copy>(error: &DieselError, refusals: &[(&str, T)]) -> Option<T> {
+    let reason = marked(error)?;
+    let refusal = refusals.iter().find(|(text, _)| reason.starts_with(text));
+    refusal.map(|(_, refusal)| *refusal)
+}
+
+/// What stands after the mark in the text of an error.
+pub(crate) fn marked(error: &DieselError) -> Option<&str> {
+    match error {
+        DieselError::DatabaseError(_, info) => {
+            info.message().split_once(MARK).map(|(_, reason)| reason)
+        }
+        _ => None,
+    }
 }

@@ -1,25 +1,164 @@
 //! The SQL that looks without touching.
 
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
-use super::granted;
-use crate::lock_id::ServerHash;
-use crate::lock_set::Request;
-use crate::{LockId, LockKey};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text};
 
-/// `SELECT`s a [`HashRow`] for each [`ServerHash`] of the request, or nothing if there are none.
-pub(crate) fn server_hashes(request: &Request<'_>) -> Option<String> {
-    let hashes = request.ids.iter().filter_map(LockId::server_hash);
+use super::answer::MARK;
+use super::release::HeldLocks;
+use crate::error::unavailable::Holder;
+use crate::lock::id::{LockId, ServerHash};
+use crate::lock::key::LockKey;
+use crate::lock::request::Mode;
+use crate::lock::set::LockSet;
+
+/// A question whose answer is a short text.
+///
+/// A connection that can only ask by preparing a query asks by a statement that fails with the answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    /// An expression of type `text`.
+    answer: String,
+    /// The answer that is no error.
+    usual: String,
+}
+
+impl Look {
+    /// A query that selects the answer.
+    pub(crate) fn query(&self) -> String {
+        format!("SELECT {} AS answer FOR UPDATE", self.answer)
+    }
+
+    /// A statement that fails, by the mark, if the answer is not the usual one.
+    pub(crate) fn statement(&self) -> String {
+        let Self { answer, usual } = self;
+        format!(
+            "SELECT (CASE WHEN s.answer OPERATOR(pg_catalog.=) '{usual}' THEN '0' \
+             ELSE '{MARK}' OPERATOR(pg_catalog.||) s.answer END)::int \
+             FROM (SELECT {answer} AS answer OFFSET 0) AS s"
+        )
+    }
+
+    /// The answer that is no error.
+    pub(crate) fn usual(&self) -> &str {
+        &self.usual
+    }
+}
+
+/// The column `answer` of [`Look::query`].
+#[derive(Debug, QueryableByName)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub(crate) struct AnswerRow {
+    #[diesel(sql_type = Text)]
+    pub(crate) answer: String,
+}
+
+/// Asks which of the locks any session holds: a 1 or a 0 for each.
+pub(crate) fn are_locked(ids: &[LockId<'_>]) -> Look {
+    let keys = rows(ids.iter().map(halves));
+    Look {
+        answer: format!(
+            "(SELECT pg_catalog.string_agg((EXISTS (SELECT FROM pg_catalog.pg_locks AS l \
+             WHERE {GRANTED}))::int::pg_catalog.text, '' ORDER BY k.i) FROM {keys})"
+        ),
+        usual: "0".repeat(ids.len()),
+    }
+}
+
+/// Asks how many locks of the set this session holds, in whatever scope.
+pub(crate) fn held_here(held: &HeldLocks) -> Look {
+    let mode = match held.mode {
+        Mode::Exclusive => "ExclusiveLock",
+        Mode::Share => "ShareLock",
+    };
+    let keys = rows(held.keys.iter().map(|key| key_halves(*key)));
+    Look {
+        answer: format!(
+            "(SELECT pg_catalog.count(*)::pg_catalog.text FROM {keys} \
+             JOIN pg_catalog.pg_locks AS l ON {GRANTED} \
+             WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
+             AND l.mode OPERATOR(pg_catalog.=) '{mode}')"
+        ),
+        usual: held.keys.len().to_string(),
+    }
+}
+
+/// The condition that `l`, a row of `pg_locks`, says that somebody holds the lock `k`.
+///
+/// Advisory locks belong to a database; `pg_locks` shows those of the whole cluster.
+const GRANTED: &str = "l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted \
+     AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
+     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
+     AND l.classid OPERATOR(pg_catalog.=) k.classid AND l.objid OPERATOR(pg_catalog.=) k.objid \
+     AND l.objsubid OPERATOR(pg_catalog.=) k.objsubid";
+
+/// The condition that a row of `pg_locks` is of the lock.
+pub(crate) fn is_key_of(row: &str, id: &LockId<'_>) -> String {
+    let (classid, objid, objsubid) = halves(id);
+    format!(
+        "({row}.classid OPERATOR(pg_catalog.=) ({classid})::pg_catalog.oid \
+         AND {row}.objid OPERATOR(pg_catalog.=) ({objid})::pg_catalog.oid \
+         AND {row}.objsubid OPERATOR(pg_catalog.=) {objsubid})"
+    )
+}
+
+/// `classid`, `objid` and `objsubid` of a lock, as expressions.
+type Halves = (String, String, String);
+
+/// Rows `k` of locks, as they stand in `pg_locks`, and their position, counted from 1.
+fn rows(locks: impl Iterator<Item = Halves>) -> String {
+    let (mut classids, mut objids, mut objsubids) = (Vec::new(), Vec::new(), Vec::new());
+    for (classid, objid, objsubid) in locks {
+        classids.push(classid);
+        objids.push(objid);
+        objsubids.push(objsubid);
+    }
+    format!(
+        "unnest(ARRAY[{}]::pg_catalog.oid[], ARRAY[{}]::pg_catalog.oid[], ARRAY[{}]::smallint[]) \
+         WITH ORDINALITY AS k (classid, objid, objsubid, i)",
+        classids.join(","),
+        objids.join(","),
+        objsubids.join(",")
+    )
+}
+
+fn key_halves(key: LockKey) -> Halves {
+    let (classid, objid, objsubid) = key.to_pg_locks();
+    (classid.to_string(), objid.to_string(), objsubid.to_string())
+}
+
+fn halves(id: &LockId<'_>) -> Halves {
+    match (id.server_hash(), id.key()) {
+        (Some(ServerHash::Pair(namespace, text)), _) => (
+            format!("{}::pg_catalog.oid", hashtext(namespace)),
+            format!("{}::pg_catalog.oid", hashtext(text)),
+            String::from("2"),
+        ),
+        (Some(ServerHash::Extended(text)), _) => {
+            let hash = hashtextextended(text);
+            let half =
+                |half: String| format!("pg_catalog.int8and({half}, 4294967295)::pg_catalog.oid");
+            (
+                half(format!("pg_catalog.int8shr({hash}, 32)")),
+                half(hash),
+                String::from("1"),
+            )
+        }
+        (None, key) => key_halves(key.unwrap_or(LockKey::BigInt(0))),
+    }
+}
+
+/// `SELECT`s a [`HashRow`] for each [`ServerHash`] of the ids, or nothing if there are none.
+pub(crate) fn server_hashes(ids: &[LockId<'_>]) -> Option<String> {
+    let hashes = ids.iter().filter_map(LockId::server_hash);
     let rows = hashes.enumerate().map(|(position, hash)| {
         let (first, second) = match hash {
-            ServerHash::Pair(namespace, text) => (
-                format!("pg_catalog.hashtext({})::bigint", text_literal(namespace)),
-                format!("pg_catalog.hashtext({})", text_literal(text)),
-            ),
-            ServerHash::Extended(text) => (
-                format!("pg_catalog.hashtextextended({}, 0)", text_literal(text)),
-                String::from("NULL::int"),
-            ),
+            ServerHash::Pair(namespace, text) => {
+                (format!("{}::bigint", hashtext(namespace)), hashtext(text))
+            }
+            ServerHash::Extended(text) => (hashtextextended(text), String::from("NULL::int")),
         };
         format!("SELECT {position} AS position, {first} AS first, {second} AS second")
     });
@@ -27,8 +166,16 @@ pub(crate) fn server_hashes(request: &Request<'_>) -> Option<String> {
     (!rows.is_empty()).then(|| format!("{} ORDER BY position", rows.join(" UNION ALL ")))
 }
 
+fn hashtext(text: &str) -> String {
+    format!("pg_catalog.hashtext({})", text_literal(text))
+}
+
+fn hashtextextended(text: &str) -> String {
+    format!("pg_catalog.hashtextextended({}, 0)", text_literal(text))
+}
+
 /// A text as an expression that holds nothing but its hex digits, which cannot end any literal.
-fn text_literal(text: &str) -> String {
+pub(crate) fn text_literal(text: &str) -> String {
     let mut sql = String::from("pg_catalog.convert_from(pg_catalog.decode('");
     for byte in text.bytes() {
         let _ = write!(sql, "{byte:02x}");
@@ -38,12 +185,12 @@ fn text_literal(text: &str) -> String {
 }
 
 /// The key of a [`ServerHash`].
-#[derive(Debug, diesel::QueryableByName)]
+#[derive(Debug, QueryableByName)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct HashRow {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    #[diesel(sql_type = BigInt)]
     first: i64,
-    #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Integer>)]
+    #[diesel(sql_type = Nullable<Integer>)]
     second: Option<i32>,
 }
 
@@ -56,25 +203,64 @@ impl From<HashRow> for LockKey {
     }
 }
 
-/// `SELECT`s 1 if any session holds the lock, else 0.
-pub(crate) fn is_locked(key: LockKey) -> String {
+/// Makes the transaction see the activity of sessions as it is now. It keeps what it has seen first.
+pub(crate) const FORGET_ACTIVITY: &str = "SELECT pg_catalog.pg_stat_clear_snapshot()";
+
+/// `SELECT`s the other sessions that hold a lock of the set, or the one at this index, as
+/// [`HolderRow`]s in the order of the set.
+///
+/// It asks for the activity of those sessions alone: `pg_stat_activity` would collect that of all.
+/// `pg_locks.pid` is null for a prepared transaction.
+pub(crate) fn holders(set: &LockSet<'_>, index: Option<usize>) -> String {
+    let first = index.unwrap_or(0);
+    let count = index.map_or(set.locks.len(), |_| 1);
+    let locks = set.locks.iter().skip(first).take(count);
+    let keys = rows(locks.map(|lock| key_halves(lock.key)));
     format!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE {})::int AS code",
-        granted(key)
+        "SELECT k.i OPERATOR(pg_catalog.+) {first} AS position, COALESCE(l.pid, 0) AS pid, \
+         CASE WHEN a.application_name OPERATOR(pg_catalog.<>) '' THEN a.application_name END \
+         AS application_name, a.state, pg_catalog.date_part('epoch', \
+         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.state_change) AS seconds_in_state \
+         FROM {keys} JOIN pg_catalog.pg_locks AS l ON {GRANTED} \
+         LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(COALESCE(l.pid, -1)) AS a ON true \
+         WHERE COALESCE(l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid(), true) \
+         ORDER BY k.i, a.state_change, l.pid"
     )
 }
 
-/// `SELECT`s the other sessions that hold the lock, as
-/// [`HolderRow`](crate::unavailable::HolderRow)s.
-///
-/// `pg_locks.pid` is null for a prepared transaction; `pg_blocking_pids` shows it as 0.
-pub(crate) fn holders(key: LockKey) -> String {
-    format!(
-        "SELECT coalesce(pid, 0) AS pid, nullif(application_name, '') AS application_name, state, \
-         extract(epoch FROM pg_catalog.clock_timestamp() - state_change)::float8 AS seconds_in_state \
-         FROM pg_catalog.pg_locks LEFT JOIN pg_catalog.pg_stat_activity USING (pid) \
-         WHERE {} AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
-         ORDER BY state_change, pid",
-        granted(key)
-    )
+/// A row of [`holders`].
+#[derive(Debug, QueryableByName)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub(crate) struct HolderRow {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    application_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    state: Option<String>,
+    #[diesel(sql_type = Nullable<Double>)]
+    seconds_in_state: Option<f64>,
+}
+
+impl HolderRow {
+    /// The index of the lock in the set.
+    pub(crate) fn index(&self) -> usize {
+        usize::try_from(self.position - 1).unwrap_or(0)
+    }
+}
+
+impl From<HolderRow> for Holder {
+    fn from(row: HolderRow) -> Self {
+        let since = row
+            .seconds_in_state
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
+            .and_then(|in_state| SystemTime::now().checked_sub(in_state));
+        let mut holder = Self::new(row.pid);
+        holder.application_name = row.application_name;
+        holder.state = row.state;
+        holder.since = since;
+        holder
+    }
 }

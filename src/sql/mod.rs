@@ -1,41 +1,51 @@
-//! The SQL that takes locks, as text.
+//! The SQL that is sent, as text.
 //!
-//! Two ways lead to a lock:
+//! A lock that is free costs little more than the plain function call, because the server does little
+//! more: what PostgreSQL parses, plans and executes for a call of a function is most of what a free lock
+//! costs. So:
 //!
-//! - [`try_locks`], a `SELECT` that never waits and answers with an [`Answer`]'s code;
-//! - [`wait_block`], a `DO` block that waits. It is there because Diesel hides the SQLSTATE of an
-//!   error, and its text is in the server's language: the block catches `lock_not_available` on the
-//!   server and raises it again with a mark that travels through Diesel untouched, which
-//!   [`Answer::of_error`] recognises. Setting `lock_timeout`, waiting and restoring it are one
-//!   statement there, so that the client has nothing to send between the grant and its own work.
+//! - Locks are taken by a `SELECT` in one message with the `BEGIN` or `SAVEPOINT` before it. What it
+//!   refuses, it refuses by an error that carries a [mark](answer), since a message of several statements
+//!   answers with no rows. Whether a wait has timed out is asked [afterwards](verdict).
+//! - Where nothing is waited for, a query answers with a [number](answer::Taking::of_code), and nothing is
+//!   logged for a lock that is not free.
 //!
-//! A `DO` block takes no parameters. Only integers that were formatted here enter it, and the
-//! [`label`], which has no character that could end a literal or a comment.
+//! Every name is qualified, and operators are written `OPERATOR(pg_catalog.…)`, so that no `search_path`
+//! changes what a statement means. That leaves out `IN`, `LIKE`, `NULLIF`, `IS DISTINCT FROM`,
+//! `JOIN … USING` and `CASE x WHEN`, which look for their operators in the path.
+//!
+//! A query that stands alone in its message ends in `FOR UPDATE`, which locks nothing here: it makes a
+//! balancer such as pgpool send the query to the primary.
+//!
+//! Nothing of the user's enters the text but numbers that are formatted here, and the [`label`], which has
+//! no character that could end a literal or a comment.
 
-mod answer;
-mod look;
-mod release;
-mod take;
+pub(crate) mod answer;
+pub(crate) mod keys;
+pub(crate) mod look;
+pub(crate) mod marks;
+pub(crate) mod release;
+pub(crate) mod session;
+pub(crate) mod statement;
+pub(crate) mod take;
+pub(crate) mod verdict;
 
-pub(crate) use self::answer::Answer;
-pub(crate) use self::look::{HashRow, holders, is_locked, server_hashes};
-pub(crate) use self::release::{END_SESSION, held_by_this_session, release};
-pub(crate) use self::take::{
-    Scope, SnapshotCheck, break_bridge, cross_bridge, try_locks, try_session_locks, wait_block,
-};
-use crate::LockKey;
-use crate::lock_set::{LockSet, Mode};
+use crate::lock::key::LockKey;
+use crate::lock::set::LockSet;
 
-/// A comment with the names of the locks, for those who look into `pg_stat_activity` or the
-/// server's log. It belongs at the very front: the server shows the first 1024 bytes of a query by
-/// default.
-pub(crate) fn comment(set: &LockSet<'_>) -> String {
+/// A comment with the names of the locks, for those who look into `pg_stat_activity` or the server's log.
+///
+/// It stands in front of the statement that waits, and behind any `BEGIN` or `SAVEPOINT`:
+/// `pg_stat_statements` leaves out comments from a query's identity, but not from that of a utility
+/// statement, before PostgreSQL 16.
+fn label_comment(set: &LockSet<'_>) -> String {
     format!("/* advisory lock {} */ ", label(set))
 }
 
 /// The names of the locks, shortened, with every character outside `[A-Za-z0-9_.:-]` replaced.
 fn label(set: &LockSet<'_>) -> String {
-    /// Enough for a name that is fit to be read; the rest of the query wants to be seen as well.
+    /// Enough for a name that is fit to be read. The server shows the first 1024 bytes of a query by
+    /// default, and the rest of it wants to be seen as well.
     const CHARS: usize = 100;
     /// Names that follow each other.
     const SEPARATOR: char = ' ';
@@ -63,39 +73,11 @@ fn label(set: &LockSet<'_>) -> String {
     label
 }
 
-/// The call of one of the advisory lock functions, in the given mode.
-///
-/// The key is quoted and cast: a bare `-9223372036854775808` would be a `numeric`.
-fn call(function: &str, mode: Mode, key: LockKey) -> String {
-    let suffix = match mode {
-        Mode::Exclusive => "",
-        Mode::Share => "_shared",
-    };
-    match key {
-        LockKey::BigInt(key) => format!("pg_catalog.{function}{suffix}('{key}'::bigint)"),
-        LockKey::Pair(first, second) => {
-            format!("pg_catalog.{function}{suffix}('{first}'::int, '{second}'::int)")
-        }
-    }
-}
-
-/// The condition on `pg_locks` that somebody holds the lock.
-///
-/// Advisory locks belong to a database; `pg_locks` shows those of the whole cluster.
-fn granted(key: LockKey) -> String {
-    let (classid, objid, objsubid) = key.to_pg_locks();
-    format!(
-        "locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_catalog.pg_database \
-         WHERE datname = pg_catalog.current_database()) AND classid = '{classid}'::oid \
-         AND objid = '{objid}'::oid AND objsubid = {objsubid}"
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use super::comment;
-    use crate::LockId;
-    use crate::lock_set::Request;
+    use super::label_comment;
+    use crate::lock::request::Request;
+    use crate::lock::set::LockSet;
 
     #[test]
     fn a_comment_shows_names_without_what_could_end_it() {
@@ -109,8 +91,8 @@ mod tests {
             ("réunion 🔒", "r_union__"),
             (&long, &shown),
         ] {
-            let set = Request::new(LockId::from(name)).into_lock_set(std::iter::empty());
-            assert_eq!(comment(&set), format!("/* advisory lock {label} */ "));
+            let set = LockSet::new(Request::new([name]), std::iter::empty());
+            assert_eq!(label_comment(&set), format!("/* advisory lock {label} */ "));
         }
     }
 }

@@ -1,53 +1,56 @@
 //! The SQL that releases session locks.
 
-use super::answer::raise;
-use super::{call, granted};
-use crate::LockKey;
-use crate::lock_set::{HeldLocks, Mode};
+use super::answer::{IN_TRANSACTION, MARK, NOT_HELD, SHARED};
+use super::keys::Keys;
+use super::marks::Mark;
+use super::session::TRANSACTION_IS_OPEN;
+use crate::lock::key::LockKey;
+use crate::lock::request::Mode;
 
-/// A `DO` block that releases session locks. It fails with the mark of an [`Answer`] if one of them
-/// was not held, or if a transaction was open.
+/// What is left of a set when its locks are held for the session.
+#[derive(Debug, Clone)]
+pub(crate) struct HeldLocks {
+    pub(crate) keys: Vec<LockKey>,
+    pub(crate) mode: Mode,
+    pub(crate) mark: Mark,
+}
+
+/// A message that releases session locks and takes off their mark, or fails with the mark of a
+/// [`Releasing`](super::answer::Releasing).
 ///
-/// As the only statement of its query string it has a timestamp of its own; a transaction that has
-/// been open before, be it unknown to Diesel, has an older one.
+/// Where a transaction is open, it fails before anything is released.
 pub(crate) fn release(held: &HeldLocks) -> String {
-    let missing = held
-        .keys
-        .iter()
-        .map(|key| format!("(NOT {})::int", call("pg_advisory_unlock", held.mode, *key)));
-    let missing = missing.collect::<Vec<_>>().join(" + ");
-    let raise = raise(
-        "CASE WHEN missing > 0 THEN 'advisory lock was not held when it was released' \
-         ELSE 'advisory lock was released inside a transaction' END",
-    );
+    let mut not_held = String::new();
+    for keys in Keys::of(&held.keys) {
+        let call = keys.call("pg_advisory_unlock", held.mode);
+        // All of them are released, even where one was not held.
+        let condition = match keys {
+            Keys::One(_) => format!("NOT {call}"),
+            Keys::Rows { .. } => format!(
+                "(SELECT pg_catalog.count(*){} WHERE NOT {call}) OPERATOR(pg_catalog.>) 0",
+                keys.from()
+            ),
+        };
+        not_held.push_str(&format!(" WHEN {condition} THEN '{MARK}{NOT_HELD}'"));
+    }
     format!(
-        "DO $$DECLARE missing int := {missing}; BEGIN \
-         IF missing = 0 AND pg_catalog.now() <> pg_catalog.statement_timestamp() \
-         THEN missing := -1; END IF; IF missing <> 0 THEN {raise}END IF; END$$"
+        "SELECT (CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}'{not_held} \
+         WHEN {} THEN pg_catalog.left({}, 0) OPERATOR(pg_catalog.||) '0' ELSE '{MARK}{SHARED}' END)::int \
+         FOR UPDATE",
+        held.mark.is_on_top(),
+        held.mark.pop(),
     )
+}
+
+/// The same where nobody waits for the answer, and a transaction may be open that Diesel does not know
+/// of. Where none is, the `ROLLBACK` leaves a warning in the server's log.
+pub(crate) fn release_after_rollback(held: &HeldLocks) -> String {
+    format!("ROLLBACK; {}", release(held))
 }
 
 /// Ends the session from within, and with it all that it holds.
-pub(crate) const END_SESSION: &str =
-    "SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
-
-/// `SELECT`s how many locks of the set this session holds.
-pub(crate) fn held_by_this_session(held: &HeldLocks) -> String {
-    let held = held.keys.iter().map(|key| held_here(held.mode, *key));
-    format!(
-        "SELECT count(*)::int AS code FROM pg_catalog.pg_locks WHERE ({})",
-        held.collect::<Vec<_>>().join(") OR (")
-    )
-}
-
-/// The condition on `pg_locks` that this session holds the lock, in whatever scope.
-fn held_here(mode: Mode, key: LockKey) -> String {
-    let mode = match mode {
-        Mode::Exclusive => "ExclusiveLock",
-        Mode::Share => "ShareLock",
-    };
-    format!(
-        "{} AND pid = pg_catalog.pg_backend_pid() AND mode = '{mode}'",
-        granted(key)
-    )
-}
+///
+/// A role may end the sessions of its own login only, so another role that the work has set is reset
+/// first, which a failed transaction would refuse.
+pub(crate) const END_SESSION: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; \
+     SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";

@@ -3,21 +3,10 @@
 use diesel::prelude::*;
 use diesel_advisory::{LockId, LockKey, functions};
 
-use crate::support::{Holder, assert_free, connect, execute, locks_of, pid, text};
+use crate::support::{Holder, assert_free, connect, execute, locks_of, modes, pid};
 
 const EXCLUSIVE: &str = "ExclusiveLock";
 const SHARED: &str = "ShareLock";
-
-/// The mode in which this session holds the lock, or nothing.
-fn mode(conn: &mut PgConnection, key: LockKey) -> String {
-    let (classid, objid, objsubid) = key.to_pg_locks();
-    let sql = format!(
-        "SELECT coalesce(string_agg(mode, ' '), '') AS value FROM pg_locks \
-         WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() \
-         AND (classid, objid, objsubid) = ({classid}, {objid}, {objsubid})"
-    );
-    text(conn, &sql)
-}
 
 /// Calls functions that return nothing.
 macro_rules! call {
@@ -34,7 +23,7 @@ macro_rules! ask {
 }
 
 #[test]
-fn session_locks() {
+fn functions_of_session_locks() {
     let mut conn = connect();
     let (key, first, second) = (-9_001, 9_001, -1);
     let (single, pair) = (LockKey::BigInt(key), LockKey::Pair(first, second));
@@ -42,19 +31,19 @@ fn session_locks() {
     call!(&mut conn, pg_advisory_lock, key);
     call!(&mut conn, pg_advisory_lock_pair, first, second);
     assert_eq!(
-        [mode(&mut conn, single), mode(&mut conn, pair)],
+        [modes(&mut conn, single), modes(&mut conn, pair)],
         [EXCLUSIVE; 2]
     );
     assert!(ask!(&mut conn, pg_advisory_unlock, key));
     assert!(ask!(&mut conn, pg_advisory_unlock_pair, first, second));
-    assert_eq!([mode(&mut conn, single), mode(&mut conn, pair)], [""; 2]);
+    assert_eq!([modes(&mut conn, single), modes(&mut conn, pair)], [""; 2]);
     assert!(!ask!(&mut conn, pg_advisory_unlock, key));
     assert!(!ask!(&mut conn, pg_advisory_unlock_pair, first, second));
 
     call!(&mut conn, pg_advisory_lock_shared, key);
     call!(&mut conn, pg_advisory_lock_shared_pair, first, second);
     assert_eq!(
-        [mode(&mut conn, single), mode(&mut conn, pair)],
+        [modes(&mut conn, single), modes(&mut conn, pair)],
         [SHARED; 2]
     );
     assert!(ask!(&mut conn, pg_advisory_unlock_shared, key));
@@ -64,7 +53,7 @@ fn session_locks() {
         first,
         second
     ));
-    assert_eq!([mode(&mut conn, single), mode(&mut conn, pair)], [""; 2]);
+    assert_eq!([modes(&mut conn, single), modes(&mut conn, pair)], [""; 2]);
     assert!(!ask!(&mut conn, pg_advisory_unlock_shared, key));
     assert!(!ask!(
         &mut conn,
@@ -76,11 +65,11 @@ fn session_locks() {
     assert!(ask!(&mut conn, pg_try_advisory_lock, key));
     assert!(ask!(&mut conn, pg_try_advisory_lock_pair, first, second));
     assert_eq!(
-        [mode(&mut conn, single), mode(&mut conn, pair)],
+        [modes(&mut conn, single), modes(&mut conn, pair)],
         [EXCLUSIVE; 2]
     );
     call!(&mut conn, pg_advisory_unlock_all,);
-    assert_eq!([mode(&mut conn, single), mode(&mut conn, pair)], [""; 2]);
+    assert_eq!([modes(&mut conn, single), modes(&mut conn, pair)], [""; 2]);
 
     assert!(ask!(&mut conn, pg_try_advisory_lock_shared, key));
     assert!(ask!(
@@ -90,7 +79,7 @@ fn session_locks() {
         second
     ));
     assert_eq!(
-        [mode(&mut conn, single), mode(&mut conn, pair)],
+        [modes(&mut conn, single), modes(&mut conn, pair)],
         [SHARED; 2]
     );
     call!(&mut conn, pg_advisory_unlock_all,);
@@ -99,21 +88,21 @@ fn session_locks() {
 }
 
 #[test]
-fn transaction_locks() {
+fn functions_of_transaction_locks() {
     let mut conn = connect();
     let (key, first, second) = (-9_002, 9_002, -1);
     let (single, pair) = (LockKey::BigInt(key), LockKey::Pair(first, second));
-    let modes = |conn: &mut PgConnection| [mode(conn, single), mode(conn, pair)];
+    let both = |conn: &mut PgConnection| [modes(conn, single), modes(conn, pair)];
     let mut inside: Vec<[String; 2]> = Vec::new();
     let mut in_transaction = |lock: &dyn Fn(&mut PgConnection)| {
         let held = conn.transaction(|conn| {
             lock(conn);
             // They are not the session's, so that it has nothing to unlock.
             call!(conn, pg_advisory_unlock_all,);
-            QueryResult::Ok(modes(conn))
+            QueryResult::Ok(both(conn))
         });
         inside.push(held.unwrap());
-        assert_eq!(modes(&mut conn), [""; 2]);
+        assert_eq!(both(&mut conn), [""; 2]);
     };
     in_transaction(&|conn| {
         call!(conn, pg_advisory_xact_lock, key);
@@ -145,7 +134,7 @@ fn transaction_locks() {
 }
 
 #[test]
-fn tries_that_fail() {
+fn functions_that_try_in_vain() {
     let (key, first, second) = (-9_003, 9_003, -1);
     let _single = Holder::of(key);
     let _pair = Holder::of((first, second));
@@ -177,7 +166,7 @@ fn tries_that_fail() {
 }
 
 #[test]
-fn in_a_query_over_a_table() {
+fn a_function_in_a_query_over_a_table() {
     diesel::table! {
         jobs (id) {
             id -> Integer,

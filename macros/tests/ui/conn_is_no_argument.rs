@@ -7,6 +7,12 @@ fn close(db: &mut PgConnection, month: i32) -> QueryResult<i32> {
     Ok(month)
 }
 
+#[advisory("books", conn = month)]
+fn open(db: &mut PgConnection, month: i32) -> QueryResult<i32> {
+    drop(db);
+    Ok(month)
+}
+
 fn main() {
-    let _ = close;
+    let _ = (close, open);
 }

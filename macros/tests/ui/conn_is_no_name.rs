@@ -7,6 +7,23 @@ fn close(db: &mut PgConnection) -> QueryResult<()> {
     Ok(())
 }
 
+#[advisory("books", conn)]
+fn open(conn: &mut PgConnection) -> QueryResult<()> {
+    drop(conn);
+    Ok(())
+}
+
+struct Ledger {
+    conn: PgConnection,
+}
+
+impl Ledger {
+    #[advisory("books", conn = self.conn)]
+    fn close(&mut self) -> QueryResult<usize> {
+        diesel::sql_query("SELECT 1").execute(&mut self.conn)
+    }
+}
+
 fn main() {
-    let _ = close;
+    let _ = (close, open, Ledger::close);
 }

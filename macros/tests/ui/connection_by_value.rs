@@ -7,6 +7,12 @@ fn close(conn: PgConnection) -> QueryResult<()> {
     Ok(())
 }
 
+#[advisory]
+fn shared(conn: &PgConnection, month: i32) -> QueryResult<i32> {
+    let _ = conn;
+    Ok(month)
+}
+
 fn main() {
-    let _ = close;
+    let _ = (close, shared);
 }

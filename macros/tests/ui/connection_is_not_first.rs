@@ -7,6 +7,12 @@ fn close(month: i32, conn: &mut PgConnection) -> QueryResult<i32> {
     Ok(month)
 }
 
+#[advisory]
+fn copy(month: i32, from: &mut PgConnection, to: &mut PgConnection) -> QueryResult<i32> {
+    drop((from, to));
+    Ok(month)
+}
+
 fn main() {
-    let _ = close;
+    let _ = (close, copy);
 }

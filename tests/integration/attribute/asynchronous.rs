@@ -3,17 +3,13 @@
 use diesel_advisory::AsyncAdvisoryConnection;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::bb8::{Pool, PooledConnection};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::{
     DieselError, Duration, Error, Holder, LockId, QueryResult, Sandbox, advisory, assert_free,
-    assert_locked,
+    assert_locked, committed,
 };
-
-async fn connect() -> AsyncPgConnection {
-    let url = Sandbox::shared().url();
-    AsyncPgConnection::establish(url).await.unwrap()
-}
+use crate::support::asynchronous::{connect, insert, table};
 
 /// Calls it on a task of its own, where its future has to be `Send`.
 async fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
@@ -95,4 +91,30 @@ async fn connections_can_be_generic_or_pooled() {
     let holder = Holder::of(id());
     assert_eq!(pooled(&mut conn, id()).await, Ok(None));
     drop(holder);
+}
+
+#[advisory("attribute.async, skip", no_wait, skip)]
+async fn import(
+    conn: &mut AsyncPgConnection,
+    table: &str,
+    row: Option<i32>,
+) -> QueryResult<Option<i32>> {
+    assert_locked("attribute.async, skip");
+    insert(conn, table, row.unwrap_or(3)).await?;
+    Ok(row)
+}
+
+#[tokio::test]
+async fn an_option_tells_skipped_from_done_asynchronously() {
+    let conn = &mut connect().await;
+    let table = &table(conn).await;
+    assert_eq!(import(conn, table, Some(1)).await, Ok(Some(1)));
+
+    let holder = Holder::of("attribute.async, skip");
+    assert_eq!(import(conn, table, Some(2)).await, Ok(None));
+    drop(holder);
+    assert_eq!(committed(table), [1]);
+
+    assert_eq!(import(conn, table, None).await, Ok(None));
+    assert_eq!(committed(table), [1, 3]);
 }

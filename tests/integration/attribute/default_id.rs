@@ -7,7 +7,9 @@ fn close_month(conn: &mut PgConnection) -> QueryResult<Option<u32>> {
     assert_locked("integration::attribute::default_id::close_month");
     assert_eq!(
         LockKey::from_name("integration::attribute::default_id::close_month"),
-        LockId::from("integration::attribute::default_id::close_month").key(),
+        LockId::from("integration::attribute::default_id::close_month")
+            .key()
+            .unwrap(),
     );
     Ok(depth(conn))
 }

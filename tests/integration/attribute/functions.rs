@@ -91,7 +91,7 @@ trait Job {
 impl Job for u32 {
     #[advisory("attribute.trait method")]
     fn run(&mut self, conn: &mut PgConnection) -> QueryResult<u32> {
-        assert_eq!(depth(conn), Some(1));
+        assert_eq!(depth(conn), Some(2));
         assert_locked("attribute.provided method");
         assert_locked("attribute.trait method");
         *self += 1;
@@ -145,32 +145,4 @@ fn can_have_patterns_as_arguments() {
         patterns(conn, Point { x: 1, y: 2 }, [3, 4, 5], &[6; 8])
     });
     assert_eq!(sum, 35);
-}
-
-macro_rules! locked {
-    ($name:ident, $id:literal, $conn:ident: $ty:ty => $result:ty $body:block) => {
-        #[advisory($id, no_wait)]
-        fn $name($conn: $ty) -> $result {
-            assert_locked($id);
-            $body
-        }
-    };
-    ($name:ident, $id:expr) => {
-        #[advisory($id)]
-        fn $name(conn: &mut PgConnection) -> QueryResult<Option<u32>> {
-            assert_locked($id);
-            Ok(depth(conn))
-        }
-    };
-}
-
-locked!(by_macro, "attribute.macro", conn: &mut PgConnection => QueryResult<usize> {
-    diesel::sql_query("SELECT 1").execute(conn)
-});
-locked!(by_hygienic_macro, "attribute.hygienic macro");
-
-#[test]
-fn can_be_made_by_macros() {
-    assert_held_by("attribute.macro", by_macro);
-    assert_held_by("attribute.hygienic macro", by_hygienic_macro);
 }

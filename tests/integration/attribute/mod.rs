@@ -7,12 +7,14 @@ mod default_id;
 mod expression_id;
 mod formatted_id;
 mod functions;
+#[cfg(feature = "async")]
+mod futures;
 mod lints;
+mod macro_rules;
 mod scopes;
-mod skip_with_a_free_lock;
+mod skip;
 mod waiting;
 
-use std::cell::Cell;
 use std::error::Error as StdError;
 use std::time::Duration;
 

@@ -64,41 +64,6 @@ fn unavailable_is_an_error_of_the_own_type() {
     drop(holder);
 }
 
-#[advisory(HELD, skip, no_wait)]
-fn skip_nothing(_conn: &mut PgConnection, ran: &Cell<bool>) -> Result<(), Error> {
-    ran.set(true);
-    Ok(())
-}
-
-#[advisory(HELD, timeout = "1ms", skip)]
-fn skip_option(_conn: &mut PgConnection, ran: &Cell<bool>) -> QueryResult<Option<String>> {
-    ran.set(true);
-    Ok(Some("ran".to_owned()))
-}
-
-#[advisory(HELD, session, timeout = "1ms", skip)]
-fn skip_default(_conn: &mut PgConnection, ran: &Cell<bool>) -> QueryResult<Vec<i32>> {
-    ran.set(true);
-    Ok(vec![1])
-}
-
-#[advisory(HELD, no_wait, skip)]
-fn skip_failing(_conn: &mut PgConnection) -> QueryResult<()> {
-    Err(DieselError::NotFound)
-}
-
-#[test]
-fn skip_is_the_default_value() {
-    let (holder, mut conn, ran) = (hold(), connect(), Cell::new(false));
-    skip_nothing(&mut conn, &ran).unwrap();
-    assert_eq!(skip_option(&mut conn, &ran), Ok(None));
-    assert_eq!(skip_default(&mut conn, &ran), Ok(Vec::new()));
-    assert_eq!(skip_failing(&mut conn), Ok(()));
-    assert!(!ran.get());
-    assert_clean(&mut conn);
-    drop(holder);
-}
-
 #[test]
 fn timeout_none_waits_whatever_lock_timeout_says() {
     #[advisory("attribute.forever", timeout = None)]

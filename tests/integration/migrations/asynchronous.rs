@@ -5,7 +5,7 @@ use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use diesel_migrations::MigrationHarness;
 
-use super::{FIVE, database, ran};
+use super::{FIVE, ran};
 use crate::support::*;
 
 async fn migrate_at_once() {
@@ -29,11 +29,11 @@ async fn migrate_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_at_once_on_many_threads() {
+async fn several_migrate_at_once_on_many_threads() {
     migrate_at_once().await;
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn several_at_once_on_one_thread() {
+async fn several_migrate_at_once_on_one_thread() {
     migrate_at_once().await;
 }

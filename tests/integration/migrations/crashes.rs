@@ -10,7 +10,7 @@ use diesel_migrations::MigrationHarness;
 
 use super::processes::start;
 use super::source::Steps;
-use super::{LOCK, database, locks_in_database, ran, recorded};
+use super::{LOCK, locks_in_database, ran, recorded};
 use crate::support::*;
 
 /// The first two of three.

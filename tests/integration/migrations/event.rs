@@ -11,7 +11,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::set_global_default;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::{FIVE, database};
+use super::FIVE;
 use crate::support::*;
 
 /// Sends the events of this crate, as `name=value` for each field.

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
 
 use super::processes::{INDEX, eight_at_once};
-use super::{LOCK, database, locks_in_database};
+use super::{LOCK, locks_in_database};
 use crate::support::*;
 
 fn valid_indexes(conn: &mut PgConnection) -> i32 {

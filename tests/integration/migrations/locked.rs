@@ -12,7 +12,7 @@ use diesel_advisory::{AdvisoryConnection, Error};
 use diesel_migrations::MigrationHarness;
 
 use super::source::Steps;
-use super::{FIVE, LOCK, database, locks_in_database, ran, recorded};
+use super::{FIVE, LOCK, locks_in_database, ran, recorded};
 use crate::support::*;
 
 type Change = fn(&mut LockedHarness<'_, PgConnection>, Steps) -> Result<()>;

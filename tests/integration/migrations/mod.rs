@@ -13,7 +13,6 @@ mod processes;
 mod source;
 
 use diesel::prelude::*;
-use diesel_advisory_sandbox::Sandbox;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::support::*;
@@ -23,13 +22,6 @@ const FIVE: EmbeddedMigrations = embed_migrations!("tests/integration/migrations
 
 /// The lock of the schema `public`.
 const LOCK: &str = "diesel_advisory.migrations:public";
-
-/// An empty database of one's own: its URL.
-pub(crate) fn database() -> String {
-    let name = unique("migrated").replace('.', "_");
-    execute(&mut connect(), &format!("CREATE DATABASE {name}"));
-    Sandbox::shared().url_as("postgres", &name)
-}
 
 /// Which of the [`FIVE`] have run, each as often as it has.
 fn ran(conn: &mut PgConnection) -> Vec<i32> {

@@ -8,7 +8,7 @@ use diesel_advisory::migrations::LockedHarness;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::crashes::hangs_after_the_second;
-use super::{FIVE, database, locks_in_database, ran, recorded};
+use super::{FIVE, locks_in_database, ran, recorded};
 use crate::support::*;
 
 pub(crate) const INDEX: EmbeddedMigrations =

@@ -3,12 +3,20 @@
 
 #![allow(clippy::duplicate_mod, reason = "that is how it is compiled for both")]
 
+#[cfg(feature = "async")]
 #[path = "."]
 mod asynchronous {
-    mod outcomes;
+    mod failed_wait;
+    mod ids;
+    mod isolation;
+    mod nesting;
+    mod round_trips;
     mod session;
+    mod session_round_trips;
     mod sets;
-    mod transactions;
+    mod transaction;
+    mod waiting;
+    mod xact;
 
     mod side {
         pub(crate) use diesel_advisory::AsyncAdvisoryConnection as _;
@@ -20,16 +28,35 @@ mod asynchronous {
         };
         pub(crate) use tokio::test as scenario;
 
-        pub(crate) use crate::asynchronous::support::*;
+        pub(crate) use crate::support::asynchronous::*;
+
+        /// The round trips of a run that does not wait.
+        pub(crate) const RUN_WITHOUT_WAIT: usize = 3;
+
+        /// The round trips of a question: `tokio-postgres` has it prepared first.
+        pub(crate) const QUESTION: usize = 2;
+
+        /// What an error costs beside: the driver reports it before the server is done with it.
+        pub(crate) const ERROR: usize = 1;
+
+        /// The message of a run that commits.
+        pub(crate) const COMMIT: &str = "SAVEPOINT diesel_advisory_commit; COMMIT";
     }
 }
 
 #[path = "."]
 mod blocking {
-    mod outcomes;
+    mod failed_wait;
+    mod ids;
+    mod isolation;
+    mod nesting;
+    mod round_trips;
     mod session;
+    mod session_round_trips;
     mod sets;
-    mod transactions;
+    mod transaction;
+    mod waiting;
+    mod xact;
 
     mod side {
         pub(crate) use diesel::connection::{AnsiTransactionManager, TransactionManager};
@@ -40,8 +67,18 @@ mod blocking {
             blocking as helper, blocking_test as scenario,
         };
 
-        pub(crate) use crate::support::{
-            assert_clean, connect, execute, insert, integer, lock_timeout, pid, table,
-        };
+        pub(crate) use crate::support::blocking::connection::*;
+
+        /// The round trips of a run that does not wait: it begins, then tries, then commits.
+        pub(crate) const RUN_WITHOUT_WAIT: usize = 3;
+
+        /// The round trips of a question.
+        pub(crate) const QUESTION: usize = 1;
+
+        /// What an error costs beside.
+        pub(crate) const ERROR: usize = 0;
+
+        /// The message of a run that commits.
+        pub(crate) const COMMIT: &str = "COMMIT";
     }
 }

@@ -1,69 +1,69 @@
-//! Locks of the session: they are counted, and last across transactions until they are released.
+//! `advisory_session`: a lock that is counted, and lasts across transactions until it is released.
+
+use std::fmt::Debug;
 
 use diesel_advisory::Error;
 
 use super::side::*;
-use crate::support::{Holder, Wait, assert_free, committed, locks_of, unique};
-
-#[derive(Debug)]
-#[expect(dead_code, reason = "shown when a test fails")]
-enum Failure {
-    OnPurpose,
-    Lock(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Lock(error)
-    }
-}
-
-impl From<diesel::result::Error> for Failure {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Lock(error.into())
-    }
-}
+use crate::support::{
+    Failure, Holder, Wait, assert_free, assert_taken, committed, locks_of, unavailable, unique,
+};
 
 #[scenario]
-async fn the_lock_lasts_across_transactions() {
+async fn a_guard_is_a_connection_whose_statements_commit_on_their_own() {
     for wait in Wait::ALL {
-        let lock = unique("scenario.session");
+        let lock = unique("session");
         let mut conn = connect().await;
         let table = table(&mut conn).await;
         let pid = pid(&mut conn).await;
-        let mut held = wait
-            .on(conn.advisory_session(&lock))
-            .acquire()
-            .await
-            .unwrap();
+        let session = wait.on(conn.advisory_session(&lock));
+        let mut held = session.acquire().await.unwrap();
         insert(&mut held, &table, 1).await.unwrap();
         assert_eq!(committed(&table), [1]);
-        let transaction = held.transaction(async |conn| {
+        let undone = held.transaction(async |conn| {
             insert(conn, &table, 2).await?;
             Err::<(), _>(Failure::OnPurpose)
         });
-        transaction.await.unwrap_err();
+        undone.await.unwrap_err();
+        let done = held.transaction(async |conn| insert(conn, &table, 3).await);
+        done.await.unwrap();
         assert!(held.is_held().await.unwrap());
         assert_eq!(locks_of(pid), 1);
+        assert_taken(lock.clone());
+        assert_eq!(committed(&table), [1, 3]);
         held.release().await.unwrap();
-        assert_eq!(committed(&table), [1]);
+        assert_eq!(committed(&table), [1, 3]);
         assert_free(lock);
         assert_clean(&mut conn).await;
     }
 }
 
 #[scenario]
-async fn run_releases_and_the_error_of_the_closure_comes_first() {
+async fn run_holds_the_lock_for_the_closure_and_no_longer() {
     for wait in Wait::ALL {
-        let lock = unique("scenario.session_run");
+        let lock = unique("session.run");
         let mut conn = connect().await;
         let pid = pid(&mut conn).await;
+        let work = async |_: &mut Conn| {
+            assert_taken(lock.clone());
+            Ok::<_, Error>(locks_of(pid))
+        };
         let run = wait.on(conn.advisory_session(&lock));
-        let held = run.run(async |_| Ok::<_, Failure>(locks_of(pid))).await;
-        assert_eq!(held.unwrap(), 1);
+        assert_eq!(run.run(work).await.unwrap(), 1, "{wait:?}");
         assert_free(lock.clone());
+        let run = wait.on(conn.advisory_session(&lock));
+        assert_eq!(run.try_run(work).await.unwrap(), Some(1), "{wait:?}");
+        assert_free(lock.clone());
+        assert_clean(&mut conn).await;
+    }
+}
 
-        // The release would fail as well, for the lock is gone by then.
+/// The release fails as well, for the lock is gone by then.
+#[scenario]
+async fn the_error_of_the_closure_comes_before_that_of_the_release() {
+    for wait in Wait::ALL {
+        let lock = unique("session.error");
+        let mut conn = connect().await;
         let run = wait.on(conn.advisory_session(&lock)).run(async |conn| {
             execute(conn, "SELECT pg_advisory_unlock_all()").await;
             Err::<(), _>(Failure::OnPurpose)
@@ -81,72 +81,152 @@ async fn run_releases_and_the_error_of_the_closure_comes_first() {
 #[scenario]
 async fn a_lock_that_was_lost_is_told_at_the_release() {
     for wait in Wait::ALL {
-        let lock = unique("scenario.not_held");
+        let lock = unique("session.not_held");
         let mut conn = connect().await;
-        let mut held = wait
-            .on(conn.advisory_session(&lock))
-            .acquire()
-            .await
-            .unwrap();
-        execute(&mut held, "SELECT pg_advisory_unlock_all()").await;
-        assert!(!held.is_held().await.unwrap());
-        let error = held.release().await.unwrap_err();
-        assert!(matches!(error, Error::NotHeld), "{error:?}");
+        for shared in [false, true] {
+            let session = wait.on(conn.advisory_session(&lock));
+            let session = if shared { session.shared() } else { session };
+            let mut held = session.acquire().await.unwrap();
+            execute(&mut held, "SELECT pg_advisory_unlock_all()").await;
+            assert!(!held.is_held().await.unwrap());
+            assert_not_held(&held.release().await);
+        }
 
-        let run = wait.on(conn.advisory_session(&lock)).run(async |conn| {
+        let lose = async |conn: &mut Conn| {
             execute(conn, "SELECT pg_advisory_unlock_all()").await;
             Ok::<_, Error>(())
-        });
-        let error = run.await.unwrap_err();
-        assert!(matches!(error, Error::NotHeld), "{error:?}");
+        };
+        let session = wait.on(conn.advisory_session(&lock));
+        assert_not_held(&session.run(lose).await);
+        let session = wait.on(conn.advisory_session(&lock));
+        assert_not_held(&session.try_run(lose).await);
+        // Nothing is wrong with the connection.
+        assert!(!AnsiTransactionManager::is_broken_transaction_manager(
+            &mut conn
+        ));
         assert_clean(&mut conn).await;
     }
 }
 
+#[track_caller]
+fn assert_not_held<T: Debug>(result: &Result<T, Error>) {
+    assert!(matches!(result, Err(Error::NotHeld)), "{result:?}");
+}
+
 #[scenario]
-async fn a_transaction_left_open_is_rolled_back_by_the_release() {
-    for depth in [1, 2] {
-        let lock = unique("scenario.left_open");
+async fn inside_a_transaction_session_locks_are_refused() {
+    let lock = unique("session.refused");
+    let mut conn = connect().await;
+    let table = table(&mut conn).await;
+    let called = async |_: &mut Conn| -> Result<(), Error> { panic!("inside a transaction") };
+    let transaction = conn.transaction(async |conn| {
+        insert(conn, &table, 1).await?;
+        for wait in Wait::ALL {
+            let session = wait.on(conn.advisory_session(&lock));
+            assert_refused(&session.acquire().await.map(drop));
+            let session = wait.on(conn.advisory_session(&lock));
+            assert_refused(&session.try_acquire().await.map(drop));
+            let session = wait.on(conn.advisory_session(&lock));
+            assert_refused(&session.run(called).await);
+            let session = wait.on(conn.advisory_session(&lock));
+            assert_refused(&session.try_run(called).await);
+        }
+        // A savepoint is as much of a transaction.
+        let savepoint = conn.transaction(async |conn| {
+            let acquired = conn.advisory_session(&lock).acquire().await;
+            assert_refused(&acquired.map(drop));
+            insert(conn, &table, 2).await
+        });
+        savepoint.await?;
+        Ok::<_, Failure>(())
+    });
+    transaction.await.unwrap();
+    assert_eq!(committed(&table), [1, 2]);
+    assert_clean(&mut conn).await;
+    assert_free(lock);
+}
+
+#[track_caller]
+fn assert_refused<T: Debug>(result: &Result<T, Error>) {
+    assert!(matches!(result, Err(Error::InTransaction)), "{result:?}");
+}
+
+#[scenario]
+async fn a_transaction_left_open_is_rolled_back() {
+    for depth in 1..=3 {
+        let lock = unique("session.left_open");
         let mut conn = connect().await;
         let table = table(&mut conn).await;
         let mut held = conn.advisory_session(&lock).acquire().await.unwrap();
         for _ in 0..depth {
-            AnsiTransactionManager::begin_transaction(&mut *held)
-                .await
-                .unwrap();
+            begin(&mut held).await;
             insert(&mut held, &table, 1).await.unwrap();
         }
-        let error = held.release().await.unwrap_err();
-        assert!(matches!(error, Error::InTransaction), "{error:?}");
-        assert_eq!(committed(&table), []);
+        assert!(held.is_held().await.unwrap());
+        assert_left_open(&held.release().await);
+        assert_free(lock.clone());
+        assert_clean(&mut conn).await;
+
+        let run = conn.advisory_session(&lock).run(async |conn| {
+            for _ in 0..depth {
+                begin(conn).await;
+            }
+            insert(conn, &table, 1).await?;
+            Ok(())
+        });
+        assert_left_open(&run.await);
         assert_free(lock);
         assert_clean(&mut conn).await;
+
+        assert_eq!(committed(&table), []);
+        let next = conn.transaction(async |conn| insert(conn, &table, 2).await);
+        next.await.unwrap();
+        assert_eq!(committed(&table), [2]);
     }
+}
+
+#[scenario]
+async fn a_failed_transaction_left_open_is_rolled_back() {
+    let lock = unique("session.left_failed");
+    let mut conn = connect().await;
+    let run = conn.advisory_session(&lock).run(async |conn| {
+        begin(conn).await;
+        insert(conn, "no_such_table", 1).await.unwrap_err();
+        Ok(())
+    });
+    assert_left_open(&run.await);
+    assert_clean(&mut conn).await;
+    assert_free(lock);
+}
+
+#[track_caller]
+fn assert_left_open<T: Debug>(result: &Result<T, Error>) {
+    assert!(
+        matches!(result, Err(Error::TransactionLeftOpen)),
+        "{result:?}"
+    );
 }
 
 #[scenario]
 async fn a_lock_is_free_when_it_was_released_as_often_as_taken() {
     for wait in Wait::ALL {
-        let lock = unique("scenario.count");
+        let lock = unique("session.count");
         let mut conn = connect().await;
-        let mut other = connect().await;
-        let mut outer = wait
-            .on(conn.advisory_session(&lock))
-            .acquire()
-            .await
-            .unwrap();
-        let inner = wait
-            .on(outer.advisory_session(&lock))
-            .acquire()
-            .await
-            .unwrap();
-        inner.release().await.unwrap();
+        let session = wait.on(conn.advisory_session(&lock));
+        let mut outer = session.acquire().await.unwrap();
+        let session = wait.on(outer.advisory_session(&lock));
+        let mut middle = session.acquire().await.unwrap();
+        let session = wait.on(middle.advisory_session(&lock));
+        session.acquire().await.unwrap().release().await.unwrap();
+        assert_taken(lock.clone());
+        assert!(middle.is_held().await.unwrap());
+        middle.release().await.unwrap();
+        assert_taken(lock.clone());
         // The other scopes are counted apart.
         let run = wait.on(outer.advisory(&lock));
         run.run(async |_| Ok::<_, Error>(())).await.unwrap();
         assert!(outer.is_held().await.unwrap());
-        let taken = other.advisory_session(&lock).no_wait();
-        assert!(taken.try_acquire().await.unwrap().is_none());
+        assert_taken(lock.clone());
         outer.release().await.unwrap();
         assert_free(lock);
         assert_clean(&mut conn).await;
@@ -154,18 +234,45 @@ async fn a_lock_is_free_when_it_was_released_as_often_as_taken() {
 }
 
 #[scenario]
-async fn a_guard_can_own_its_connection() {
-    let lock = unique("scenario.own");
+async fn run_inside_run_does_not_wait_for_itself() {
+    let lock = unique("session.run");
+    let mut conn = connect().await;
+    let run = conn.advisory_session(&lock).run(async |conn| {
+        let run = conn.advisory_session(&lock).run(async |conn| {
+            let run = conn.advisory(&lock);
+            run.run(async |_| Ok::<_, Error>(7)).await
+        });
+        let value = run.await?;
+        assert_taken(lock.clone());
+        Ok::<_, Error>(value)
+    });
+    assert_eq!(run.await.unwrap(), 7);
+    assert_free(lock);
+}
+
+#[scenario]
+async fn everything_that_derefs_to_a_connection_can_be_owned() {
+    let lock = unique("session.own");
     let conn = Box::new(connect().await);
     let mut held = conn.into_advisory_session(&lock).acquire().await.unwrap();
     assert!(held.is_held().await.unwrap());
     let pid = pid(&mut held).await;
     assert_eq!(locks_of(pid), 1);
+    assert_taken(lock.clone());
+    held.release().await.unwrap();
+    assert_free(lock.clone());
+
+    let mut conn = connect().await;
+    let borrowed = (&mut conn).into_advisory_session(&lock).no_wait();
+    let held = borrowed.try_acquire().await.unwrap().unwrap();
+    assert_taken(lock.clone());
     held.release().await.unwrap();
     assert_free(lock.clone());
 
     let _holder = Holder::of(lock.clone());
-    let conn = Box::new(connect().await);
-    let lock = conn.into_advisory_session(&lock).no_wait();
-    assert!(lock.try_acquire().await.unwrap().is_none());
+    let boxed = Box::new(connect().await);
+    let in_vain = boxed.into_advisory_session(&lock).no_wait();
+    assert!(in_vain.try_acquire().await.unwrap().is_none());
+    let in_vain = (&mut conn).into_advisory_session(&lock).no_wait();
+    unavailable(in_vain.acquire().await.map(drop).unwrap_err());
 }

@@ -2,23 +2,24 @@
 
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
-/// A `#[test]` that is written as an `async fn`, without its `async` and `.await`.
+/// A `#[test]` that is written as an `async fn`, without its `async` and `.await`, and with `FnOnce`
+/// for `AsyncFnOnce`.
 ///
 /// In the asynchronous half of a file that is compiled twice, `#[tokio::test]` stands in its place.
 #[proc_macro_attribute]
 pub fn blocking_test(_arguments: TokenStream, function: TokenStream) -> TokenStream {
-    let test = Ident::new("test", Span::call_site());
-    let test = Group::new(Delimiter::Bracket, TokenTree::Ident(test).into());
-    let hash = Punct::new('#', Spacing::Alone);
-    let mut tokens = TokenStream::from_iter([TokenTree::Punct(hash), TokenTree::Group(test)]);
+    let mut tokens = attribute("test");
     tokens.extend(without_async(function));
     tokens
 }
 
-/// The same for a function that tests call. In the asynchronous half, [`keep`] stands in its place.
+/// The same for a function that tests call, and which fails where it is called. In the asynchronous
+/// half, [`keep`] stands in its place.
 #[proc_macro_attribute]
 pub fn blocking(_arguments: TokenStream, function: TokenStream) -> TokenStream {
-    without_async(function)
+    let mut tokens = attribute("track_caller");
+    tokens.extend(without_async(function));
+    tokens
 }
 
 /// Leaves the function as it is.
@@ -27,12 +28,24 @@ pub fn keep(_arguments: TokenStream, function: TokenStream) -> TokenStream {
     function
 }
 
+/// An attribute that is a word.
+fn attribute(word: &str) -> TokenStream {
+    let word = TokenTree::Ident(Ident::new(word, Span::call_site()));
+    let word = Group::new(Delimiter::Bracket, word.into());
+    let hash = Punct::new('#', Spacing::Alone);
+    TokenStream::from_iter([TokenTree::Punct(hash), TokenTree::Group(word)])
+}
+
 fn without_async(tokens: TokenStream) -> TokenStream {
     let mut kept = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Ident(word) if word.to_string() == "async" => {}
+            TokenTree::Ident(word) if word.to_string().starts_with("AsyncFn") => {
+                let blocking = &word.to_string()["Async".len()..];
+                kept.extend([TokenTree::Ident(Ident::new(blocking, word.span()))]);
+            }
             TokenTree::Punct(dot) if dot.as_char() == '.' => match tokens.peek() {
                 Some(TokenTree::Ident(word)) if word.to_string() == "await" => {
                     tokens.next();

@@ -1,6 +1,6 @@
 //! What the doctests of `diesel-advisory` begin with.
 
-/// Declares connections, each as a `&mut PgConnection`.
+/// Declares connections, each as a `&mut PgConnection` with the tables of [`schema`](crate::schema).
 ///
 /// Begin with the hidden line `# diesel_advisory_sandbox::doctest!(conn, other);`.
 #[macro_export]
@@ -10,11 +10,13 @@ macro_rules! doctest {
         $(
             let $conn: &mut ::diesel::PgConnection =
                 &mut ::diesel::Connection::establish(&url).unwrap();
+            ::diesel::connection::SimpleConnection::batch_execute($conn, $crate::schema::SET_UP)
+                .unwrap();
         )+
     };
 }
 
-/// Runs async code with a `&mut AsyncPgConnection`.
+/// Runs async code with a `&mut AsyncPgConnection` that has the tables of [`schema`](crate::schema).
 #[macro_export]
 macro_rules! async_doctest {
     ($conn:ident, { $($body:tt)* }) => {
@@ -30,6 +32,9 @@ macro_rules! async_doctest {
             type Conn = ::diesel_async::AsyncPgConnection;
             let establish = <Conn as ::diesel_async::AsyncConnection>::establish(&url);
             let mut conn = establish.await.unwrap();
+            ::diesel_async::SimpleAsyncConnection::batch_execute(&mut conn, $crate::schema::SET_UP)
+                .await
+                .unwrap();
             doctest(&mut conn).await.unwrap();
         });
     };

@@ -38,6 +38,7 @@ mod listener;
 mod poolers;
 mod programs;
 mod proxy;
+pub mod schema;
 mod server;
 mod signal;
 mod supervisor;

@@ -1,0 +1,181 @@
+//! The guard of a lock that a session holds.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use super::link::{Blocking, PgTransactions, ready};
+use crate::error::Error;
+use crate::protocol::look::is_held;
+use crate::protocol::session::release;
+use crate::sql::release::HeldLocks;
+
+/// A lock, or a set of them, that this session holds. Derefs to the connection.
+///
+/// `D` is the connection, borrowed or owned. Diesel's queries can be run on the guard itself, as on a
+/// pooled connection: `execute(&mut guard)`.
+///
+/// # Drop
+///
+/// Dropping the guard releases the lock. A transaction that was left open is rolled back first, and if the
+/// release fails, the session is ended, which releases the lock. `Drop` cannot report errors; call
+/// [`release`](Self::release) for that.
+///
+/// A guard that is forgotten ([`std::mem::forget`]) releases nothing.
+#[must_use = "the lock is released as soon as the guard is dropped"]
+pub struct AdvisoryGuard<D>
+where
+    D: DerefMut<Target: PgTransactions>,
+{
+    /// `None` once the connection was given back.
+    conn: Option<D>,
+    locks: HeldLocks,
+}
+
+impl<D> AdvisoryGuard<D>
+where
+    D: DerefMut<Target: PgTransactions>,
+{
+    pub(crate) fn new(conn: D, locks: HeldLocks) -> Self {
+        Self {
+            conn: Some(conn),
+            locks,
+        }
+    }
+
+    /// Releases the lock, and tells whether it was held until now.
+    ///
+    /// Locks nest: if the same session has acquired the lock more often, it still holds it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotHeld`] if there was nothing to release. Another session may have held the lock in
+    ///   the meantime.
+    /// - [`Error::SharedSession`] if other clients use the same session, or the work has reset its
+    ///   settings.
+    /// - [`Error::TransactionLeftOpen`] if a transaction was open. It has been rolled back, and the lock
+    ///   has been released.
+    /// - [`Error::Database`] if the statement failed or the connection is lost. Unless a second attempt
+    ///   released the lock, the session has been ended.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel_advisory::{AdvisoryConnection, Error};
+    ///
+    /// let held = conn.advisory_session("reports.nightly").acquire()?;
+    /// match held.release() {
+    ///     Ok(()) => println!("held until now"),
+    ///     Err(Error::NotHeld) => println!("somebody else may have held it meanwhile"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn release(self) -> Result<(), Error> {
+        self.release_into().map(drop)
+    }
+
+    /// Releases the lock, and gives the connection back.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`release`](Self::release). The connection is dropped then.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel_advisory::{Error, IntoAdvisorySession};
+    ///
+    /// let held = conn.into_advisory_session("reports.nightly").acquire()?;
+    /// let conn = held.release_into()?;
+    /// # let _ = conn;
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn release_into(mut self) -> Result<D, Error> {
+        let mut conn = self.conn.take().expect(GIVEN_BACK);
+        ready(release(&mut Blocking(&mut *conn), &self.locks))?;
+        Ok(conn)
+    }
+
+    /// Asks the server whether this session still holds the lock.
+    ///
+    /// It does, unless the session was replaced, or something else has released the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] if the query fails, which it does when the connection is lost.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel_advisory::{AdvisoryConnection, Error};
+    ///
+    /// let mut held = conn.advisory_session("reports.nightly").acquire()?;
+    /// assert!(held.is_held()?);
+    /// # held.release()?;
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn is_held(&mut self) -> Result<bool, Error> {
+        let conn = self.conn.as_mut().expect(GIVEN_BACK);
+        ready(is_held(&mut Blocking(&mut **conn), &self.locks))
+    }
+
+    pub(super) fn run<T, E>(
+        mut self,
+        f: impl FnOnce(&mut D::Target) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<Error>,
+    {
+        let value = f(&mut self)?;
+        self.release()?;
+        Ok(value)
+    }
+}
+
+/// Only what consumes the guard takes the connection out of it.
+const GIVEN_BACK: &str = "the guard has its connection until it is consumed";
+
+impl<D> Drop for AdvisoryGuard<D>
+where
+    D: DerefMut<Target: PgTransactions>,
+{
+    fn drop(&mut self) {
+        if let Some(conn) = &mut self.conn {
+            let _ = ready(release(&mut Blocking(&mut **conn), &self.locks));
+        }
+    }
+}
+
+impl<D> Deref for AdvisoryGuard<D>
+where
+    D: DerefMut<Target: PgTransactions>,
+{
+    type Target = D::Target;
+
+    fn deref(&self) -> &Self::Target {
+        self.conn.as_ref().expect(GIVEN_BACK)
+    }
+}
+
+impl<D> DerefMut for AdvisoryGuard<D>
+where
+    D: DerefMut<Target: PgTransactions>,
+{
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.conn.as_mut().expect(GIVEN_BACK)
+    }
+}
+
+impl<D> fmt::Debug for AdvisoryGuard<D>
+where
+    D: DerefMut<Target: PgTransactions>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdvisoryGuard")
+            .field("locks", &self.locks)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,9 @@
+//! Advisory locks of blocking connections.
+
+pub(crate) mod connection;
+pub(crate) mod guard;
+mod guard_connection;
+pub(crate) mod link;
+pub(crate) mod session;
+pub(crate) mod transaction;
+pub(crate) mod xact;

@@ -1,0 +1,184 @@
+//! A lock for the session.
+
+use std::ops::DerefMut;
+
+use super::guard::AdvisoryGuard;
+use super::link::{Blocking, PgTransactions, ready};
+use crate::error::Error;
+use crate::lock::options::lock_options;
+use crate::lock::request::Request;
+use crate::protocol::session;
+
+/// A builder for an advisory lock of the session, made by
+/// [`AdvisoryConnection::advisory_session`](crate::AdvisoryConnection::advisory_session) or
+/// [`IntoAdvisorySession::into_advisory_session`](crate::IntoAdvisorySession::into_advisory_session).
+///
+/// `D` is the connection, borrowed or owned. Nothing is sent until a method that takes the lock is called.
+/// Unless told otherwise, the lock is exclusive, and the wait for it is limited by the session's
+/// `lock_timeout` only.
+#[derive(Debug)]
+#[must_use = "the lock is not taken until `run`, `try_run`, `acquire` or `try_acquire` is called"]
+pub struct AdvisorySession<'a, D> {
+    conn: D,
+    request: Request<'a>,
+}
+
+impl<'a, D> AdvisorySession<'a, D> {
+    pub(crate) fn new(conn: D, request: Request<'a>) -> Self {
+        Self { conn, request }
+    }
+}
+
+impl<D> AdvisorySession<'_, D>
+where
+    D: DerefMut<Target: PgTransactions>,
+{
+    /// Runs the closure while the session holds the lock.
+    ///
+    /// No transaction is opened: every statement of the closure commits on its own, or in transactions
+    /// that the closure opens.
+    ///
+    /// # Errors
+    ///
+    /// If the closure fails, you get its error, even when the release fails too. Otherwise those of
+    /// [`acquire`](Self::acquire), before the closure has run, and those of
+    /// [`release`](AdvisoryGuard::release), after it.
+    ///
+    /// # Panics
+    ///
+    /// If the closure panics, the lock is released while the panic goes on.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_advisory::AdvisoryConnection;
+    ///
+    /// conn.advisory_session("reports.nightly").run(|conn| {
+    ///     // Each statement commits on its own.
+    ///     diesel::delete(invoices::table.filter(invoices::paid)).execute(conn)?;
+    ///     diesel::update(invoices::table).set(invoices::reminded.eq(true)).execute(conn)
+    /// })?;
+    /// # Ok::<_, diesel::result::Error>(())
+    /// ```
+    pub fn run<T, E, F>(self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut D::Target) -> Result<T, E>,
+        E: From<Error>,
+    {
+        self.acquire()?.run(f)
+    }
+
+    /// Runs the closure while the session holds the lock, or returns `None` without calling it if the
+    /// lock is unavailable.
+    ///
+    /// Otherwise the same as [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// The same as [`run`](Self::run), except [`Error::Unavailable`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_advisory::AdvisoryConnection;
+    ///
+    /// let deleted = conn
+    ///     .advisory_session("reports.nightly")
+    ///     .no_wait()
+    ///     .try_run(|conn| diesel::delete(invoices::table.filter(invoices::paid)).execute(conn))?;
+    /// if deleted.is_none() {
+    ///     println!("the job is running already");
+    /// }
+    /// # Ok::<_, diesel::result::Error>(())
+    /// ```
+    pub fn try_run<T, E, F>(self, f: F) -> Result<Option<T>, E>
+    where
+        F: FnOnce(&mut D::Target) -> Result<T, E>,
+        E: From<Error>,
+    {
+        self.try_acquire()?.map(|held| held.run(f)).transpose()
+    }
+
+    /// Acquires the lock for the session, and returns the guard that holds it.
+    ///
+    /// This is one round trip, and the release another one. The guard derefs to the connection. It
+    /// releases the lock when it is dropped; call [`release`](AdvisoryGuard::release) to hear of errors.
+    ///
+    /// # Errors
+    ///
+    /// After any of these the session holds nothing:
+    ///
+    /// - [`Error::Unavailable`] if the wait ended without the lock;
+    /// - [`Error::InTransaction`] inside an open transaction. Nothing is sent if Diesel knows of it. A raw
+    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, it is found at
+    ///   the release;
+    /// - [`Error::SharedSession`] if another process uses the same session;
+    /// - [`Error::Standby`] if the server is a standby;
+    /// - [`Error::EmptyName`] and [`Error::EmptySet`], before anything is sent;
+    /// - [`Error::Database`] if the statement failed.
+    ///
+    /// A connection that was handed over with
+    /// [`into_advisory_session`](crate::IntoAdvisorySession::into_advisory_session) is dropped
+    /// then; a pooled one goes back to its pool.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory_sandbox::schema::invoices;
+    /// use diesel::prelude::*;
+    /// use diesel_advisory::AdvisoryConnection;
+    ///
+    /// let mut held = conn.advisory_session("reports.nightly").acquire()?;
+    /// // Each statement commits on its own.
+    /// diesel::delete(invoices::table.filter(invoices::paid)).execute(&mut held)?;
+    /// held.release()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn acquire(mut self) -> Result<AdvisoryGuard<D>, Error> {
+        let mut conn = Blocking(&mut *self.conn);
+        let attempt = ready(session::acquire(&mut conn, self.request))?;
+        let held = ready(attempt.or_unavailable(&mut conn))?;
+        Ok(AdvisoryGuard::new(self.conn, held))
+    }
+
+    /// Acquires the lock for the session, or returns `None` if it is unavailable.
+    ///
+    /// Otherwise the same as [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// The same as [`acquire`](Self::acquire), except [`Error::Unavailable`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # use diesel_advisory::{AdvisoryConnection, Error};
+    /// match conn.advisory_session("reports.nightly").no_wait().try_acquire()? {
+    ///     Some(held) => held.release()?,
+    ///     None => println!("the job is running already"),
+    /// }
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn try_acquire(mut self) -> Result<Option<AdvisoryGuard<D>>, Error> {
+        let mut conn = Blocking(&mut *self.conn);
+        let held = ready(session::acquire(&mut conn, self.request))?.granted();
+        Ok(held.map(|held| AdvisoryGuard::new(self.conn, held)))
+    }
+}
+
+lock_options! {
+    impl<D> AdvisorySession<'a, D> {
+        setup: "# diesel_advisory_sandbox::doctest!(conn);\n# use diesel_advisory::{AdvisoryConnection, Error};",
+        open: "conn.advisory_session",
+        close: ".run(|_conn| Ok::<_, Error>(()))?;",
+        end: "# Ok::<_, Error>(())",
+    }
+}

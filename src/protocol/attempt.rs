@@ -1,0 +1,103 @@
+//! How an attempt to take locks ended.
+
+use std::time::Instant;
+
+use diesel::QueryResult;
+
+use super::link::Link;
+use crate::error::Error;
+use crate::error::unavailable::{Holder, Unavailable};
+use crate::lock::set::LockSet;
+use crate::sql::answer::Taking;
+use crate::sql::look::{FORGET_ACTIVITY, HolderRow, holders};
+
+/// Encloses a look at the holders inside a transaction of the user's.
+const LOOK: &str = "diesel_advisory_look";
+
+/// How an attempt ended that the database did not fail.
+#[derive(Debug)]
+pub(crate) enum Attempt<'a, T> {
+    Granted(T),
+    /// Nothing is held or open that was not before.
+    Missing(Missing<'a>),
+}
+
+/// Locks that could not all be acquired.
+#[derive(Debug)]
+pub(crate) struct Missing<'a> {
+    set: LockSet<'a>,
+    /// The first one missing, where the server told it.
+    index: Option<usize>,
+    began: Instant,
+}
+
+impl<'a, T> Attempt<'a, T> {
+    /// # Errors
+    ///
+    /// If the server refused to take them.
+    pub(super) fn new(
+        answer: Taking,
+        began: Instant,
+        set: LockSet<'a>,
+        granted: T,
+    ) -> Result<Self, Error> {
+        let missing = |index| {
+            let set = set.clone();
+            Ok(Self::Missing(Missing { set, index, began }))
+        };
+        match answer {
+            Taking::Granted => Ok(Self::Granted(granted)),
+            Taking::Missing(index) => missing(Some(index)),
+            Taking::TimedOut => missing(None),
+            Taking::Standby => Err(Error::Standby),
+            Taking::InTransaction => Err(Error::InTransaction),
+            Taking::SharedSession => Err(Error::SharedSession),
+            Taking::SnapshotTooOld => unreachable!("the protocol begins anew"),
+        }
+    }
+
+    /// What was granted, or `None`.
+    pub(crate) fn granted(self) -> Option<T> {
+        match self {
+            Self::Granted(granted) => Some(granted),
+            Self::Missing(_) => None,
+        }
+    }
+
+    /// What was granted, or [`Error::Unavailable`].
+    pub(crate) async fn or_unavailable<L: Link>(self, link: &mut L) -> Result<T, Error> {
+        let Missing { set, index, began } = match self {
+            Self::Granted(granted) => return Ok(granted),
+            Self::Missing(missing) => missing,
+        };
+        let waited = began.elapsed();
+        let mut rows = find_holders(link, &set, index).await.unwrap_or_default();
+        let index = index.or(rows.first().map(HolderRow::index)).unwrap_or(0);
+        rows.retain(|row| row.index() == index);
+
+        let id = set.locks.into_iter().nth(index).map(|lock| lock.id);
+        let mut unavailable = Unavailable::new(id.expect("the index is one of the set's"));
+        unavailable.waited = waited;
+        unavailable.holders = rows.into_iter().map(Holder::from).collect();
+        Err(Error::Unavailable(unavailable))
+    }
+}
+
+/// Looks for the holders of one lock of the set, or of all, without harm to the transaction that is
+/// open if it fails.
+async fn find_holders<L: Link>(
+    link: &mut L,
+    set: &LockSet<'_>,
+    index: Option<usize>,
+) -> QueryResult<Vec<HolderRow>> {
+    let sql = holders(set, index);
+    if link.transaction_depth()?.is_none() {
+        return link.rows(sql).await;
+    }
+    let begin = format!("SAVEPOINT {LOOK}; {FORGET_ACTIVITY}");
+    link.batch(&begin).await?;
+    let found = link.rows(sql).await;
+    let end = format!("ROLLBACK TO SAVEPOINT {LOOK}; RELEASE SAVEPOINT {LOOK}");
+    link.batch(&end).await?;
+    found
+}

@@ -1,0 +1,102 @@
+//! Marks on a session that tell when several clients share it.
+//!
+//! A session lock keeps clients apart only if each has a session of its own. Behind a pooler in
+//! transaction mode they have not: each is granted the lock as a re-entrant one, and releases it with
+//! success. So taking a lock puts a mark on top of a setting of the session, and releasing takes it off.
+//! Guards of one connection nest, so a mark of another process on top, or another mark than the guard's
+//! own at its release, is that of another client in the same session.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::statement::{Statement, Value};
+
+/// The setting that the marks stand in, the last one first.
+const SETTING: &str = "diesel_advisory.guards";
+
+/// What stands there once a session is known to be shared. It is no mark of anybody.
+const SHARED: &str = "shared";
+
+/// The mark of one guard: 8 hexadecimal digits of the process, and 8 of the guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    process: u32,
+    guard: u32,
+}
+
+impl Mark {
+    pub(crate) fn new() -> Self {
+        static PROCESS: OnceLock<u32> = OnceLock::new();
+        static GUARDS: AtomicU32 = AtomicU32::new(0);
+        let process = || {
+            let [a, b, c, d, ..] = RandomState::new()
+                .hash_one(std::process::id())
+                .to_ne_bytes();
+            u32::from_ne_bytes([a, b, c, d])
+        };
+        Self {
+            process: *PROCESS.get_or_init(process),
+            guard: GUARDS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The condition that the mark on top is that of another process.
+    pub(super) fn is_foreign(self) -> String {
+        let process = format!("{:08x}", self.process);
+        format!(
+            "NOT pg_catalog.starts_with(pg_catalog.current_setting('{SETTING}', true) \
+             OPERATOR(pg_catalog.||) '{process}', '{process}')"
+        )
+    }
+
+    /// An expression that puts the mark on top.
+    pub(super) fn push(self) -> Statement {
+        Statement::default()
+            .sql(&format!(
+                "pg_catalog.set_config('{SETTING}', pg_catalog.concat("
+            ))
+            .value(Value::Text(self.to_string()))
+            .sql(&format!(
+                ", pg_catalog.current_setting('{SETTING}', true)), false)"
+            ))
+    }
+
+    /// The condition that the mark is on top.
+    pub(super) fn is_on_top(self) -> String {
+        format!("pg_catalog.starts_with(pg_catalog.current_setting('{SETTING}', true), '{self}')")
+    }
+
+    /// An expression that takes the mark off the top.
+    pub(super) fn pop(self) -> String {
+        format!(
+            "pg_catalog.set_config('{SETTING}', pg_catalog.substr(\
+             pg_catalog.current_setting('{SETTING}', true), 17), false)"
+        )
+    }
+
+    /// A statement that takes the mark out, wherever it stands.
+    pub(crate) fn forget(self) -> String {
+        format!(
+            "SELECT pg_catalog.set_config('{SETTING}', pg_catalog.replace(\
+             pg_catalog.current_setting('{SETTING}', true), '{self}', ''), false) FOR UPDATE"
+        )
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}{:08x}", self.process, self.guard)
+    }
+}
+
+/// Tells all clients of the session, whichever it is by now, that it is shared.
+///
+/// A session without any mark has lost its settings, and is not shared for that.
+pub(crate) fn tell_others() -> String {
+    format!(
+        "SELECT CASE WHEN pg_catalog.current_setting('{SETTING}', true) OPERATOR(pg_catalog.<>) '' \
+         THEN pg_catalog.set_config('{SETTING}', '{SHARED}', false) END FOR UPDATE"
+    )
+}

@@ -1,0 +1,89 @@
+//! The SQL that takes locks for the session.
+
+use super::answer::{IN_TRANSACTION, SHARED, SHARED_CODE};
+use super::keys::{Keys, first_refused};
+use super::label_comment;
+use super::marks::Mark;
+use super::statement::Statement;
+use super::take::{AT_ONCE, Guards, SAVE, Timeout, keep, wait_for_all};
+use crate::lock::set::LockSet;
+
+/// The condition that a transaction was open before this message.
+///
+/// What stands alone in its message has a transaction whose time is that of the message. It is true of
+/// messages in the simple protocol only: in the extended one, each step has a time of its own.
+pub(super) const TRANSACTION_IS_OPEN: &str =
+    "pg_catalog.now() OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp()";
+
+/// A message that takes all locks for the session, waiting for them as long as they may.
+///
+/// A session lock that is waited for under a timeout can be granted and yet be reported as timed out,
+/// and nobody would know that it is held. So the locks are waited for as locks of the message's
+/// transaction, and taken for the session once it holds them, when they are granted at once.
+pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
+    let guards = Guards::of(set)
+        .and(TRANSACTION_IS_OPEN.to_owned(), 0, IN_TRANSACTION)
+        .and(mark.is_foreign(), SHARED_CODE, SHARED);
+    let label = label_comment(set);
+    let timeout = Timeout::of(set);
+    match &Keys::of(&set.keys())[..] {
+        [key @ Keys::One(lock)] => {
+            let start = timeout.map(|timeout| format!("{}, ", timeout.start()));
+            format!(
+                "{label}SELECT {}{}, {}, {} FOR UPDATE",
+                start.unwrap_or_default(),
+                guards.guarded_lock(*lock, set.mode),
+                key.call("pg_advisory_lock", set.mode),
+                mark.push()
+            )
+        }
+        all => {
+            let save = timeout.as_ref().map(|_| format!("SELECT {SAVE}; "));
+            format!(
+                "{}{}{label}{}; {}; SELECT {}",
+                guards.statement(),
+                save.unwrap_or_default(),
+                wait_for_all(all, set, timeout.as_ref()),
+                keep(set),
+                mark.push()
+            )
+        }
+    }
+}
+
+/// `SELECT`s the [code](super::answer::Taking::of_code) of taking locks for the session without waiting.
+///
+/// The same locks are taken for the transaction of this statement first. So if one is missing, those
+/// before it end with the statement.
+pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
+    let guards = Guards::of(set).and(mark.is_foreign(), SHARED_CODE, SHARED);
+    let all = Keys::of(&set.keys());
+    let mut keep = Statement::default();
+    if set.locks.len() > AT_ONCE {
+        for keys in &all {
+            keep = keep
+                .add(keys.first_refused("pg_try_advisory_lock", set.mode, 0))
+                .sql(", ");
+        }
+    } else {
+        keep = keep.sql("CASE WHEN NOT (true");
+        for lock in &set.locks {
+            let call = Keys::One(lock.key).call("pg_try_advisory_lock", set.mode);
+            keep = keep.sql(" AND ").add(call);
+        }
+        keep = keep.sql(") THEN 1 END, ");
+    }
+    let keep = keep
+        .sql("CASE WHEN ")
+        .add(mark.push())
+        .sql(" IS NULL THEN 1 END");
+    Statement::default()
+        .sql(&format!("SELECT CASE{} ELSE ", guards.codes()))
+        .add(first_refused(
+            &all,
+            "pg_try_advisory_xact_lock",
+            set.mode,
+            Some(keep),
+        ))
+        .sql(" END AS code FOR UPDATE")
+}

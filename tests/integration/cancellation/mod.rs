@@ -1,0 +1,12 @@
+//! A future that is dropped, at whatever point, leaves nothing behind.
+
+mod actions;
+mod closures;
+mod connections;
+mod every_point;
+mod guards;
+mod polls;
+mod transactions;
+mod waits;
+mod ways;
+mod witness;

@@ -1,0 +1,76 @@
+//! The view of all locks.
+
+use std::thread;
+
+use diesel::prelude::*;
+use diesel_advisory::{LockKey, catalog};
+
+use super::installed;
+use crate::support::*;
+
+/// The one row of the query, its columns with spaces between.
+fn row(conn: &mut PgConnection, columns: &str, condition: &str) -> String {
+    let sql = format!(
+        "SELECT concat_ws(' ', {columns}) AS value FROM diesel_advisory.locks WHERE {condition}"
+    );
+    text(conn, &sql)
+}
+
+#[test]
+fn the_view_shows_every_key_as_it_was_written() {
+    let (url, mut conn) = installed();
+    let mut holder = Holder::at(&url, 0);
+    for key in [
+        LockKey::BigInt(-1),
+        LockKey::BigInt(i64::MIN),
+        LockKey::BigInt(i64::MAX),
+        LockKey::BigInt(0x0000_0001_8000_0000),
+        LockKey::Pair(0, 0),
+        LockKey::Pair(-1, i32::MIN),
+        LockKey::Pair(i32::MAX, 1),
+        LockKey::from_name("reports.nightly"),
+    ] {
+        holder.lock(key);
+        assert_eq!(
+            row(&mut conn, "lock", &format!("key = '{key}'")),
+            key.to_string()
+        );
+    }
+    assert_eq!(
+        catalog::register(&mut conn, ["reports.nightly"]).unwrap(),
+        []
+    );
+    let named = row(&mut conn, "key", "lock = 'reports.nightly'");
+    assert_eq!(named, LockKey::from_name("reports.nightly").to_string());
+}
+
+#[test]
+fn the_view_shows_who_waits_for_whom() {
+    let (url, mut conn) = installed();
+    assert_eq!(catalog::register(&mut conn, ["a", "b"]).unwrap(), []);
+    let mut holder = Holder::at(&url, "a");
+    holder.lock_shared("b");
+    holder.execute("SET application_name = 'web-3'");
+    let mut waiting = connect_to(&url);
+    let (holder_pid, waiting_pid) = (holder.pid(), pid(&mut waiting));
+    let waiter = thread::spawn(move || lock_session(&mut waiting, "a"));
+    wait_until_queued_at(&url, "a", 1);
+
+    let columns = "mode, status, pid, username, application, state, blocked_by";
+    assert_eq!(
+        row(&mut conn, columns, "lock = 'a' AND status = 'held'"),
+        format!("exclusive held {holder_pid} postgres web-3 idle {{}}")
+    );
+    assert_eq!(
+        row(&mut conn, columns, "lock = 'b'"),
+        format!("shared held {holder_pid} postgres web-3 idle {{}}")
+    );
+    assert_eq!(
+        row(&mut conn, columns, "lock = 'a' AND status = 'waiting'"),
+        format!("exclusive waiting {waiting_pid} postgres active {{{holder_pid}}}")
+    );
+    let detail = format!("pid = {waiting_pid} AND since <= clock_timestamp() AND query ~ 'lock'");
+    assert_eq!(row(&mut conn, "lock", &detail), "a");
+    drop(holder);
+    waiter.join().unwrap();
+}

@@ -1,0 +1,195 @@
+//! What errors say, and the way to and from those of others.
+
+mod closures;
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::result::Error as DieselError;
+use diesel_advisory::{AdvisoryConnection, Error};
+use diesel_advisory_sandbox::Sandbox;
+
+use crate::support::{Holder, connect, execute, unique};
+
+fn unavailable() -> Error {
+    let lock = unique("errors");
+    let url = format!("{}&application_name=web-3", Sandbox::shared().url());
+    let _holder = Holder::at(&url, lock.clone());
+    let result = connect()
+        .advisory(&lock)
+        .timeout(Duration::from_millis(1))
+        .run(|_| Ok(()));
+    result.unwrap_err()
+}
+
+fn not_in_transaction() -> Error {
+    connect()
+        .advisory_xact(unique("errors"))
+        .acquire()
+        .unwrap_err()
+}
+
+fn in_transaction() -> Error {
+    let result = connect().transaction(|conn| {
+        conn.advisory_session(unique("errors"))
+            .run(|_| Ok::<_, Error>(()))
+    });
+    result.unwrap_err()
+}
+
+fn not_held() -> Error {
+    let mut conn = connect();
+    let mut held = conn.advisory_session(unique("errors")).acquire().unwrap();
+    execute(&mut held, "SELECT pg_advisory_unlock_all()");
+    held.release().unwrap_err()
+}
+
+fn empty_name() -> Error {
+    connect().is_advisory_locked("").unwrap_err()
+}
+
+fn database() -> Error {
+    let result = connect().advisory(unique("errors")).run(|conn| {
+        diesel::sql_query("SELECT 1 / 0").execute(conn)?;
+        Ok(())
+    });
+    result.unwrap_err()
+}
+
+fn database_with_source() -> Error {
+    let parse = "x".parse::<i32>().unwrap_err();
+    DieselError::DeserializationError(Box::new(parse)).into()
+}
+
+/// Each variant as it comes about, what it begins and ends with, and what its source says.
+type Case = (
+    fn() -> Error,
+    fn(&Error) -> bool,
+    [&'static str; 2],
+    Option<&'static str>,
+);
+
+const CASES: [Case; 7] = [
+    (
+        unavailable,
+        |error| matches!(error, Error::Unavailable(_)),
+        ["advisory lock \"errors.", "s"],
+        None,
+    ),
+    (
+        not_in_transaction,
+        |error| matches!(error, Error::NotInTransaction),
+        [
+            "a transaction-scoped advisory lock needs an open transaction: call `advisory_xact`",
+            "or use `advisory(…).run(…)`, which opens one",
+        ],
+        None,
+    ),
+    (
+        in_transaction,
+        |error| matches!(error, Error::InTransaction),
+        [
+            "a session-scoped advisory lock would be released before the open transaction commits",
+            "use `advisory_xact(…)` inside a transaction, or take the session lock before it begins",
+        ],
+        None,
+    ),
+    (
+        not_held,
+        |error| matches!(error, Error::NotHeld),
+        [
+            "the advisory lock was not held any more when it was released",
+            "something else has released the lock",
+        ],
+        None,
+    ),
+    (
+        empty_name,
+        |error| matches!(error, Error::EmptyName),
+        ["an advisory lock needs a name", "the one given is empty"],
+        None,
+    ),
+    (
+        database,
+        |error| matches!(error, Error::Database(DieselError::DatabaseError(..))),
+        ["division by zero", "division by zero"],
+        None,
+    ),
+    (
+        database_with_source,
+        |error| matches!(error, Error::Database(DieselError::DeserializationError(_))),
+        [
+            "invalid digit found in string",
+            "invalid digit found in string",
+        ],
+        None,
+    ),
+];
+
+#[test]
+fn every_variant_says_what_it_is() {
+    for (make, is_variant, [begin, end], source) in CASES {
+        let error = make();
+        assert!(is_variant(&error), "{error:?}");
+        let text = error.to_string();
+        assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
+        let found = error.source().map(ToString::to_string);
+        assert_eq!(found.as_deref(), source, "{text}");
+        assert_eq!(
+            error.is_unavailable(),
+            matches!(error, Error::Unavailable(_)),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn unavailable_says_who_and_since_when() {
+    let text = unavailable().to_string();
+    let (lock, holder) = text.split_once(": held by pid ").unwrap();
+    assert!(lock.contains("\" is not available after "), "{text}");
+    let (pid, state) = holder.split_once(" (web-3), idle for ").unwrap();
+    assert!(pid.parse::<i32>().is_ok_and(|pid| pid > 0), "{text}");
+    assert!(state.ends_with('s'), "{text}");
+}
+
+/// How long a holder has been idle is told as of now.
+fn without_time(text: &str) -> &str {
+    text.split(", idle for ").next().unwrap_or(text)
+}
+
+#[test]
+fn through_diesel_and_back_is_the_same_error() {
+    for (make, is_variant, ..) in CASES {
+        let error = make();
+        let (text, debug) = (error.to_string(), format!("{error:?}"));
+        let diesel = DieselError::from(error);
+        let is_ours = !matches!(
+            diesel,
+            DieselError::DatabaseError(..) | DieselError::DeserializationError(_)
+        );
+        assert_eq!(without_time(&diesel.to_string()), without_time(&text));
+        assert_eq!(Error::find_in(&diesel).is_some(), is_ours, "{text}");
+        assert!(Error::find_in(&diesel).is_none_or(is_variant), "{text}");
+
+        let back = Error::from(diesel);
+        assert!(is_variant(&back), "{back:?}");
+        assert_eq!(format!("{back:?}"), debug);
+        // As often as one likes.
+        let back = Error::from(DieselError::from(Error::from(DieselError::from(back))));
+        assert_eq!(format!("{back:?}"), debug);
+    }
+}
+
+#[test]
+fn a_query_builder_error_of_others_is_not_ours() {
+    let foreign = DieselError::QueryBuilderError("of others".into());
+    assert!(Error::find_in(&foreign).is_none());
+    let error = Error::from(foreign);
+    assert!(
+        matches!(error, Error::Database(DieselError::QueryBuilderError(_))),
+        "{error:?}"
+    );
+    assert_eq!(error.to_string(), "of others");
+}

@@ -1,0 +1,5 @@
+//! What can be seen of locks from outside: with `is_advisory_locked`, with `inspect`, and in
+//! PostgreSQL's own views.
+
+mod locks;
+mod visibility;

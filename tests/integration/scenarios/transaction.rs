@@ -1,0 +1,77 @@
+//! `advisory`: what a lock around a transaction shares with it.
+
+use diesel_advisory::Error;
+
+use super::side::*;
+use crate::support::{Failure, Wait, assert_free, committed, locks_of, unique};
+
+#[scenario]
+async fn what_the_closure_did_is_committed_before_the_lock_ends() {
+    for wait in Wait::ALL {
+        let lock = unique("transaction.commit");
+        let mut conn = connect().await;
+        let table = table(&mut conn).await;
+        let pid = pid(&mut conn).await;
+        let run = wait.on(conn.advisory(&lock)).run(async |conn| {
+            insert(conn, &table, 1).await?;
+            assert_eq!(locks_of(pid), 1);
+            assert_eq!(committed(&table), []);
+            Ok::<_, Failure>("done")
+        });
+        assert!(matches!(run.await, Ok("done")));
+        assert_eq!(committed(&table), [1]);
+        assert_clean(&mut conn).await;
+        assert_free(lock);
+    }
+}
+
+#[scenario]
+async fn the_error_of_the_closure_comes_before_that_of_the_rollback() {
+    for wait in Wait::ALL {
+        let lock = unique("transaction.error");
+        let mut conn = connect().await;
+        let table = table(&mut conn).await;
+        for broken in [false, true] {
+            let run = wait.on(conn.advisory(&lock)).run(async |conn| {
+                insert(conn, &table, 1).await?;
+                if broken {
+                    insert(conn, "no_such_table", 1).await.unwrap_err();
+                }
+                Err::<(), _>(Failure::OnPurpose)
+            });
+            let result = run.await;
+            assert!(
+                matches!(result, Err(Failure::OnPurpose)),
+                "{wait:?}: {result:?}"
+            );
+            assert_eq!(committed(&table), []);
+            assert_clean(&mut conn).await;
+            assert_free(lock.clone());
+        }
+    }
+}
+
+#[scenario]
+async fn what_cannot_be_committed_is_an_error() {
+    let lock = unique("transaction.aborted");
+    let mut conn = connect().await;
+    let table = table(&mut conn).await;
+    execute(
+        &mut conn,
+        &format!("ALTER TABLE {table} ADD UNIQUE (value) DEFERRABLE INITIALLY DEFERRED"),
+    )
+    .await;
+    let run = conn.advisory(&lock).run(async |conn| {
+        insert(conn, &table, 1).await?;
+        insert(conn, &table, 1).await?;
+        Ok::<_, Failure>(())
+    });
+    let result = run.await;
+    assert!(
+        matches!(result, Err(Failure::Lock(Error::Database(_)))),
+        "{result:?}"
+    );
+    assert_eq!(committed(&table), []);
+    assert_clean(&mut conn).await;
+    assert_free(lock);
+}

@@ -1,0 +1,11 @@
+//! `conn.advisory_session(…)`: a lock of the session, which lasts until it is released.
+
+mod guards;
+mod lost;
+mod outcomes;
+mod pools;
+mod races;
+mod reentrancy;
+mod transactions;
+#[cfg(feature = "async")]
+mod watched;

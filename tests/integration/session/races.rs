@@ -1,0 +1,163 @@
+//! Waits that end at the very moment when the lock is granted: the session must not keep what nobody
+//! knows of.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::r2d2::R2D2Connection;
+use diesel_advisory::{AdvisoryConnection, Error};
+
+use crate::support::*;
+
+const CLIENTS: usize = 12;
+
+/// What ends the waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Timeout,
+    Cancel,
+    StatementTimeout,
+}
+
+/// Sessions that crowd around a few locks.
+#[derive(Debug)]
+struct Crowd {
+    end: End,
+    locks: [String; 3],
+    granted: AtomicUsize,
+    failed: AtomicUsize,
+    /// Sessions that said themselves that their state is not known, so that a pool would end them.
+    broken: AtomicUsize,
+    leaked: AtomicUsize,
+}
+
+/// Lets the sessions crowd until so many waits have failed, and asserts that none of them left anything.
+#[track_caller]
+fn crowd(end: End, failures: usize) {
+    let crowd = Crowd {
+        end,
+        locks: [(); 3].map(|()| unique("races.hot")),
+        granted: AtomicUsize::new(0),
+        failed: AtomicUsize::new(0),
+        broken: AtomicUsize::new(0),
+        leaked: AtomicUsize::new(0),
+    };
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients = [(); CLIENTS].map(|()| scope.spawn(|| crowd.client(failures)));
+        if end == End::Cancel {
+            scope.spawn(|| cancel_until(&over));
+        }
+        let results = clients.map(std::thread::ScopedJoinHandle::join);
+        over.store(true, Ordering::Relaxed);
+        for result in results {
+            result.unwrap();
+        }
+    });
+    eprintln!("{crowd:?}");
+    assert_eq!(crowd.leaked.into_inner(), 0);
+    assert!(crowd.failed.into_inner() >= failures);
+    assert_ne!(crowd.granted.into_inner(), 0);
+    for lock in crowd.locks {
+        wait_until_free(lock);
+    }
+}
+
+/// Cancels whoever waits for a lock of [`Crowd`], again and again.
+fn cancel_until(over: &AtomicBool) {
+    let mut conn = connect();
+    while !over.load(Ordering::Relaxed) {
+        execute(
+            &mut conn,
+            "SELECT pg_sleep(0.002); \
+             SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+             WHERE wait_event_type = 'Lock' AND application_name = 'races.cancelled'",
+        );
+    }
+}
+
+impl Crowd {
+    fn client(&self, failures: usize) {
+        let mut observer = connect();
+        let (mut conn, mut pid) = self.connect();
+        let mut round = 0;
+        while self.failed.load(Ordering::Relaxed) < failures {
+            round += 1;
+            let attempt = self.attempt(&mut conn, usize::try_from(pid).unwrap() + round);
+            match (attempt, self.end) {
+                (Ok(true), _) => {
+                    self.granted.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                (Ok(false) | Err(Error::Unavailable(_)), End::Timeout)
+                | (Err(Error::Database(_)), End::Cancel | End::StatementTimeout) => {}
+                (other, end) => panic!("{other:?} by {end:?}"),
+            }
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            if conn.is_broken() {
+                self.broken.fetch_add(1, Ordering::Relaxed);
+                (conn, pid) = self.connect();
+                continue;
+            }
+            let held = format!(
+                "SELECT count(*)::int AS value FROM pg_locks \
+                 WHERE locktype = 'advisory' AND pid = {pid}"
+            );
+            if integer(&mut observer, &held) != 0 {
+                self.leaked.fetch_add(1, Ordering::Relaxed);
+                (conn, pid) = self.connect();
+            }
+        }
+    }
+
+    fn connect(&self) -> (PgConnection, i32) {
+        let mut conn = connect();
+        let pid = pid(&mut conn);
+        match self.end {
+            End::Timeout => {}
+            End::Cancel => execute(&mut conn, "SET application_name = 'races.cancelled'"),
+            End::StatementTimeout => execute(&mut conn, "SET statement_timeout = '4ms'"),
+        }
+        (conn, pid)
+    }
+
+    /// Whether the lock was granted.
+    fn attempt(&self, conn: &mut PgConnection, round: usize) -> Result<bool, Error> {
+        let pick = |round: usize| &self.locks[round % self.locks.len()];
+        let mut lock = conn.advisory_session(pick(round));
+        if round % 4 == 0 {
+            lock = lock.and(pick(round + 1));
+        }
+        if self.end == End::Timeout {
+            lock = lock.timeout(Duration::from_millis([1, 2, 3, 5][round % 4]));
+        }
+        let held = if round % 2 == 0 {
+            Some(lock.acquire()?)
+        } else {
+            lock.try_acquire()?
+        };
+        let Some(mut held) = held else {
+            return Ok(false);
+        };
+        // About as long as others wait, so that many waits end just when the lock is granted.
+        diesel::sql_query("SELECT pg_sleep(0.002)").execute(&mut *held)?;
+        held.release()?;
+        Ok(true)
+    }
+}
+
+#[test]
+fn nothing_is_left_after_a_timeout() {
+    crowd(End::Timeout, 4000);
+}
+
+#[test]
+fn nothing_is_left_after_a_cancelled_wait() {
+    crowd(End::Cancel, 2000);
+}
+
+#[test]
+fn nothing_is_left_after_a_statement_timeout() {
+    crowd(End::StatementTimeout, 2000);
+}

@@ -1,0 +1,159 @@
+//! A guard tells when its session has lost the lock, and not before.
+
+use std::time::{Duration, Instant};
+
+use diesel_advisory::{AsyncAdvisoryConnection, AsyncAdvisoryGuard, IntoAsyncAdvisorySession};
+use diesel_advisory_sandbox::Sandbox;
+use diesel_async::AsyncPgConnection;
+
+use crate::support::asynchronous::{connect, connect_to, execute, pid};
+use crate::support::{assert_free, unique};
+
+/// Within which a loss has to be told.
+const BOUND: Duration = Duration::from_secs(2);
+
+/// The time that a busy machine takes to run what is ready.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// How the lock is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    Kill,
+    Crash,
+    Stop,
+    Cut,
+    Release,
+}
+
+type Held = AsyncAdvisoryGuard<Box<AsyncPgConnection>>;
+
+async fn acquire(url: &str, lock: &str) -> Held {
+    let conn = Box::new(connect_to(url).await);
+    conn.into_advisory_session(lock).acquire().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_told_within_the_bound() {
+    for loss in [
+        Loss::Kill,
+        Loss::Crash,
+        Loss::Stop,
+        Loss::Cut,
+        Loss::Release,
+    ] {
+        let own = Sandbox::start().unwrap();
+        let proxy = own.proxy();
+        let url = if loss == Loss::Cut {
+            proxy.url()
+        } else {
+            own.url()
+        };
+        let lock = unique("lost");
+        let mut held = acquire(url, &lock).await;
+        let pid = pid(&mut held).await;
+        if loss == Loss::Release {
+            execute(&mut held, "SELECT pg_advisory_unlock_all()").await;
+        }
+
+        let watching = tokio::spawn(async move {
+            held.lost(BOUND).await;
+            (held, Instant::now())
+        });
+        tokio::task::block_in_place(|| match loss {
+            Loss::Kill => own.kill_backend(pid).unwrap(),
+            Loss::Crash => own.crash().unwrap(),
+            Loss::Stop => own.stop().unwrap(),
+            Loss::Cut => proxy.cut(),
+            Loss::Release => {}
+        });
+        let happened = Instant::now();
+        let (mut held, told) = watching.await.unwrap();
+        let took = told.saturating_duration_since(happened);
+        assert!(took <= BOUND + SLACK, "{loss:?}: {took:?}");
+        assert!(!held.is_held().await.is_ok_and(|held| held), "{loss:?}");
+        assert!(held.release().await.is_err(), "{loss:?}");
+    }
+}
+
+/// A connection that goes silent is as good as none: nobody says that it is gone.
+#[tokio::test]
+async fn a_server_that_does_not_answer_counts_as_lost() {
+    let lock = unique("lost.silent");
+    let mut held = acquire(Sandbox::shared().url(), &lock).await;
+    let pid = pid(&mut held).await;
+    let backend = Stopped::new(pid);
+    let began = Instant::now();
+    held.lost(BOUND).await;
+    let took = began.elapsed();
+    assert!(took <= BOUND + SLACK, "{took:?}");
+    drop(backend);
+    held.release().await.unwrap();
+    assert_free(lock);
+}
+
+/// A process that is stopped until this is dropped.
+struct Stopped(i32);
+
+impl Stopped {
+    fn new(pid: i32) -> Self {
+        signal("-STOP", pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal("-CONT", self.0);
+    }
+}
+
+fn signal(signal: &str, pid: i32) {
+    let kill = std::process::Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+#[tokio::test]
+async fn as_long_as_the_lock_is_held_nothing_is_told() {
+    let lock = unique("lost.not");
+    let mut conn = connect().await;
+    let mut held = conn.advisory_session(&lock).acquire().await.unwrap();
+    // Some ten questions are asked meanwhile, each with a second to be answered.
+    let lost = async {
+        tokio::select! {
+            () = held.lost(Duration::from_secs(2)) => true,
+            () = tokio::time::sleep(Duration::from_secs(3)) => false,
+        }
+    };
+    assert!(!lost.await);
+    // Dropped at whatever point, it does no harm.
+    for polls in 0..20 {
+        let dropped = tokio::time::timeout(
+            Duration::from_micros(200 * polls),
+            held.lost(Duration::from_secs(60)),
+        );
+        dropped.await.unwrap_err();
+    }
+    assert!(held.is_held().await.unwrap());
+    held.release().await.unwrap();
+    assert_free(lock);
+}
+
+/// What it is for: work that is stopped when it is not protected any more.
+#[tokio::test]
+async fn work_in_the_other_branch_is_stopped() {
+    let lock = unique("lost.select");
+    let mut held = acquire(Sandbox::shared().url(), &lock).await;
+    let pid = pid(&mut held).await;
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = held.lost(BOUND) => "stopped",
+            () = std::future::pending() => "done",
+        }
+    });
+    let kill = tokio::task::spawn_blocking(move || Sandbox::shared().kill_backend(pid));
+    kill.await.unwrap().unwrap();
+    assert_eq!(task.await.unwrap(), "stopped");
+    assert_free(lock);
+}
