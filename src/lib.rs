@@ -99,8 +99,8 @@
 //! [`repeatable_read`](AdvisoryTransaction::repeatable_read) on it.
 //!
 //! **Raw `COMMIT`.** A closure that sends `COMMIT` or `ROLLBACK` as SQL ends the transaction, and with it
-//! releases the lock, in the middle of the work. `run` does not always notice. Use Diesel's `transaction`
-//! inside the closure instead.
+//! releases the lock, in the middle of the work. `run` then returns [`Error::Database`], unless the closure
+//! has begun another transaction since. Use Diesel's `transaction` inside the closure instead.
 //!
 //! **Lock functions in `WHERE`.** PostgreSQL may call a [lock function](functions) for rows that other
 //! conditions, a `LIMIT` or a sort then drop, and those locks stay. Select the rows in a subquery first.

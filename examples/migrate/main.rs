@@ -12,9 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_advisory::migrations::LockedHarness;
-use diesel_migrations::{
-    EmbeddedMigrations, HarnessWithOutput, MigrationHarness, embed_migrations,
-};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("examples/migrate/migrations");
 
@@ -44,11 +42,12 @@ fn start_up(url: &str) -> Result<()> {
     let mut conn = PgConnection::establish(url)?;
     conn.batch_execute(&format!("SET search_path = {SCHEMA}"))?;
 
-    let mut with_output = HarnessWithOutput::new(&mut conn, Lines::new(clock.clone()));
-    let mut harness = LockedHarness::new(&mut with_output).on_wait({
-        let clock = clock.clone();
-        move |waiting| clock.say(&waiting.to_string())
-    });
+    let mut harness = LockedHarness::new(&mut conn)
+        .output(Lines::new(clock.clone()))
+        .on_wait({
+            let clock = clock.clone();
+            move |waiting| clock.say(&waiting.to_string())
+        });
     let ran = harness.run_pending_migrations(MIGRATIONS)?.len();
     clock.say(&format!("is up, after {ran} migrations of its own"));
     Ok(())

@@ -111,6 +111,10 @@ where
     /// # let _ = conn;
     /// # });
     /// ```
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the connection is there until then"
+    )]
     pub fn release_into(mut self) -> impl Future<Output = Result<D, Error>> + Send {
         async move {
             self.released = true;
@@ -145,6 +149,10 @@ where
     /// held.release().await?;
     /// # });
     /// ```
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the connection is there until then"
+    )]
     pub fn is_held(&mut self) -> impl Future<Output = Result<bool, Error>> + Send {
         async move {
             let conn = self.conn.as_mut().expect(GIVEN_BACK);

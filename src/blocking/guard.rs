@@ -92,6 +92,10 @@ where
     /// # let _ = conn;
     /// # Ok::<_, Error>(())
     /// ```
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the connection is there until then"
+    )]
     pub fn release_into(mut self) -> Result<D, Error> {
         let mut conn = self.conn.take().expect(GIVEN_BACK);
         ready(release(&mut Blocking(&mut *conn), &self.locks))?;
@@ -117,6 +121,10 @@ where
     /// # held.release()?;
     /// # Ok::<_, Error>(())
     /// ```
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the connection is there until then"
+    )]
     pub fn is_held(&mut self) -> Result<bool, Error> {
         let conn = self.conn.as_mut().expect(GIVEN_BACK);
         ready(is_held(&mut Blocking(&mut **conn), &self.locks))

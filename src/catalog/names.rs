@@ -167,6 +167,7 @@ where
 /// # });
 /// ```
 #[cfg(feature = "async")]
+#[expect(clippy::manual_async_fn, reason = "`Send` is part of the signature")]
 pub fn names_async<C>(conn: &mut C) -> impl Future<Output = Result<Names, Error>> + Send
 where
     C: AsyncPgTransactions,

@@ -91,6 +91,7 @@ where
 /// # });
 /// ```
 #[cfg(feature = "async")]
+#[expect(clippy::manual_async_fn, reason = "`Send` is part of the signature")]
 pub fn install_async<C>(conn: &mut C) -> impl Future<Output = Result<(), Error>> + Send
 where
     C: AsyncPgTransactions,
@@ -144,6 +145,7 @@ where
 /// # });
 /// ```
 #[cfg(feature = "async")]
+#[expect(clippy::manual_async_fn, reason = "`Send` is part of the signature")]
 pub fn uninstall_async<C>(conn: &mut C) -> impl Future<Output = Result<(), Error>> + Send
 where
     C: AsyncPgTransactions,
@@ -236,8 +238,12 @@ struct VersionRow {
 
 /// Reads which steps have been done.
 async fn applied<L: Link>(link: &mut L) -> Result<Vec<String>, Error> {
-    const EXISTS: &str = "SELECT 'exists'::pg_catalog.text AS version WHERE \
-         pg_catalog.to_regclass('diesel_advisory.__diesel_schema_migrations') IS NOT NULL";
+    // A session that has waited for an advisory lock may not have heard of new relations yet. It hears
+    // of them when it reads a table, but not when it looks up a name.
+    const EXISTS: &str = "SELECT c.relname::pg_catalog.text AS version FROM pg_catalog.pg_class AS c \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+         WHERE n.nspname OPERATOR(pg_catalog.=) 'diesel_advisory' \
+         AND c.relname OPERATOR(pg_catalog.=) '__diesel_schema_migrations'";
     const VERSIONS: &str = "SELECT version::pg_catalog.text AS version FROM diesel_advisory.__diesel_schema_migrations";
 
     if link.rows::<VersionRow>(EXISTS.to_owned()).await?.is_empty() {

@@ -41,19 +41,16 @@ impl<'a, T> Attempt<'a, T> {
         set: LockSet<'a>,
         granted: T,
     ) -> Result<Self, Error> {
-        let missing = |index| {
-            let set = set.clone();
-            Ok(Self::Missing(Missing { set, index, began }))
-        };
-        match answer {
-            Taking::Granted => Ok(Self::Granted(granted)),
-            Taking::Missing(index) => missing(Some(index)),
-            Taking::TimedOut => missing(None),
-            Taking::Standby => Err(Error::Standby),
-            Taking::InTransaction => Err(Error::InTransaction),
-            Taking::SharedSession => Err(Error::SharedSession),
+        let index = match answer {
+            Taking::Granted => return Ok(Self::Granted(granted)),
+            Taking::Missing(index) => Some(index),
+            Taking::TimedOut => None,
+            Taking::Standby => return Err(Error::Standby),
+            Taking::InTransaction => return Err(Error::InTransaction),
+            Taking::SharedSession => return Err(Error::SharedSession),
             Taking::SnapshotTooOld => unreachable!("the protocol begins anew"),
-        }
+        };
+        Ok(Self::Missing(Missing { set, index, began }))
     }
 
     /// What was granted, or `None`.

@@ -46,7 +46,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             Err(error) => {
                 let undo = Undo {
                     why_refused: "",
-                    undo: "",
+                    roll_back: "",
                     close: "",
                     unless_told: UnlessTold::Leave,
                 };

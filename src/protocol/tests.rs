@@ -6,27 +6,31 @@ use std::num::NonZeroU32;
 use diesel::QueryResult;
 use diesel::deserialize::QueryableByName;
 use diesel::pg::Pg;
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use super::{
-    Attempt, acquire_for_session, acquire_in_transaction, commit_frame, open_frame,
-    release_for_session, roll_back_frame,
-};
-use crate::link::{Link, Transact, ready};
-use crate::lock_set::{HeldLocks, Mode, Request};
-use crate::transaction_modes::{Isolation, TransactionModes};
-use crate::wait::Wait;
-use crate::{Error, LockId, LockKey};
+use super::attempt::Attempt;
+use super::link::{End, Link};
+use super::transaction::{commit, open, roll_back};
+use super::{session, xact};
+use crate::blocking::link::ready;
+use crate::error::Error;
+use crate::lock::key::LockKey;
+use crate::lock::modes::{Isolation, TransactionModes};
+use crate::lock::request::{Mode, Request};
+use crate::lock::wait::Wait;
+use crate::sql::look::Look;
+use crate::sql::marks::Mark;
+use crate::sql::release::{END_SESSION, HeldLocks};
+use crate::sql::statement::Statement;
 
 /// A link that answers what was laid down for it, and remembers what was asked.
-///
-/// It prepares queries, so that the protocols send batches only.
 #[derive(Default)]
 struct Script {
     answers: VecDeque<QueryResult<()>>,
     sent: Vec<String>,
     depth: u32,
     broken: bool,
+    cut_off: bool,
 }
 
 impl Script {
@@ -39,18 +43,26 @@ impl Script {
     }
 
     fn answer(&mut self, sql: &str) -> QueryResult<()> {
-        // Nobody wants to read the whole `DO` block below.
-        let shown = sql.split("$$").step_by(2).collect::<Vec<_>>().join("…");
-        self.sent.push(shown);
+        self.sent.push(sql.to_owned());
         self.answers.pop_front().unwrap_or(Ok(()))
+    }
+
+    #[track_caller]
+    fn assert_sent<const N: usize>(&self, beginnings: [&str; N]) {
+        assert_eq!(self.sent.len(), N, "{:#?}", self.sent);
+        for (sent, beginning) in self.sent.iter().zip(beginnings) {
+            assert!(sent.starts_with(beginning), "{sent}");
+        }
     }
 }
 
 impl Link for Script {
-    const PREPARES_QUERIES: bool = true;
-
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
         Ok(NonZeroU32::new(self.depth))
+    }
+
+    fn is_cut_off(&mut self) -> bool {
+        self.cut_off
     }
 
     fn set_broken(&mut self) {
@@ -61,10 +73,12 @@ impl Link for Script {
         self.answer(sql)
     }
 
-    async fn rollback(&mut self) -> QueryResult<()> {
-        self.answer("rollback")?;
-        self.depth -= 1;
-        Ok(())
+    async fn code(&mut self, statement: Statement) -> QueryResult<i32> {
+        self.answer(&statement.to_string()).map(|()| 0)
+    }
+
+    async fn look(&mut self, look: Look) -> QueryResult<String> {
+        self.answer("look").map(|()| look.usual().to_owned())
     }
 
     async fn rows<T>(&mut self, sql: String) -> QueryResult<Vec<T>>
@@ -73,12 +87,16 @@ impl Link for Script {
     {
         self.answer(&sql).map(|()| Vec::new())
     }
-}
 
-impl Transact for Script {
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {
         self.answer(sql)?;
         self.depth += 1;
+        Ok(())
+    }
+
+    async fn end(&mut self, sql: &str, _: End) -> QueryResult<()> {
+        self.answer(sql)?;
+        self.depth -= 1;
         Ok(())
     }
 
@@ -87,315 +105,244 @@ impl Transact for Script {
         self.depth -= 1;
         Ok(())
     }
-}
 
-/// What the server reports for the lock at this position of a set.
-struct Raised(&'static str);
-
-impl DatabaseErrorInformation for Raised {
-    fn message(&self) -> &'static str {
-        "advisory lock x is not available"
-    }
-    fn details(&self) -> Option<&str> {
-        None
-    }
-    fn hint(&self) -> Option<&str> {
-        None
-    }
-    fn table_name(&self) -> Option<&str> {
-        None
-    }
-    fn column_name(&self) -> Option<&str> {
-        Some(self.0)
-    }
-    fn constraint_name(&self) -> Option<&str> {
-        Some("diesel_advisory")
-    }
-    fn statement_position(&self) -> Option<i32> {
-        None
+    async fn rollback(&mut self) -> QueryResult<()> {
+        self.answer("rollback")?;
+        self.depth -= 1;
+        Ok(())
     }
 }
 
-fn raised(code: &'static str) -> QueryResult<()> {
-    let information = Box::new(Raised(code));
-    Err(DieselError::DatabaseError(
-        DatabaseErrorKind::Unknown,
-        information,
-    ))
-}
-
-fn cancelled() -> QueryResult<()> {
-    let message = Box::new(String::from("canceling statement due to user request"));
+fn failed(message: &str) -> QueryResult<()> {
+    let message = Box::new(message.to_owned());
     Err(DieselError::DatabaseError(
         DatabaseErrorKind::Unknown,
         message,
     ))
 }
 
+fn marked(reason: &str) -> QueryResult<()> {
+    failed(&format!(
+        "invalid input syntax for type integer: \"diesel_advisory: {reason}\""
+    ))
+}
+
+fn cancelled() -> QueryResult<()> {
+    failed("canceling statement")
+}
+
 fn request(wait: Wait) -> Request<'static> {
-    let mut request = Request::new(LockId::from("x"));
+    let mut request = Request::new(["x"]);
     request.wait = wait;
     request
 }
 
-fn isolation(level: Isolation) -> TransactionModes {
-    TransactionModes {
-        isolation: Some(level),
-        ..TransactionModes::default()
-    }
-}
+const DEFAULT: TransactionModes = TransactionModes {
+    isolation: None,
+    read_only: None,
+    deferrable: None,
+};
 
 #[test]
 fn a_transaction_begins_with_its_lock() {
     let mut link = Script::new(0, []);
-    let opened = ready(open_frame(
-        &mut link,
-        request(Wait::Forever),
-        TransactionModes::default(),
-    ));
-    let frame = opened.unwrap().granted().unwrap();
-    ready(commit_frame(&mut link, frame)).unwrap();
-    assert_eq!(link.sent, ["/* advisory lock x */ BEGIN; DO …", "commit"]);
+    let opened = ready(open(&mut link, request(Wait::Inherit), DEFAULT));
+    let work = opened.unwrap().granted().unwrap();
+    ready(commit(&mut link, work)).unwrap();
+    link.assert_sent([
+        "SELECT; BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; /* advisory lock x */ SELECT WHERE ",
+        "commit",
+    ]);
 }
 
 #[test]
-fn a_transaction_without_its_lock_is_rolled_back() {
-    for wait in [Wait::Inherit, Wait::AtMost(5), Wait::No] {
-        let mut link = Script::new(0, [raised("1")]);
-        let opened = ready(open_frame(
-            &mut link,
-            request(wait),
-            TransactionModes::default(),
-        ));
-        assert!(matches!(opened, Ok(Attempt::Missing(_))));
-        assert_eq!(
-            link.sent,
-            ["/* advisory lock x */ BEGIN; DO …", "ROLLBACK; "]
-        );
+fn a_timeout_is_told_by_asking_once_more() {
+    for (answer, timed_out) in [(Ok(()), true), (cancelled(), false)] {
+        let mut link = Script::new(0, [cancelled(), answer]);
+        let opened = ready(open(&mut link, request(Wait::AtMost(5)), DEFAULT));
+        assert_eq!(matches!(opened, Ok(Attempt::Missing(_))), timed_out);
+        assert!(link.sent[1].starts_with("ROLLBACK; "), "{}", link.sent[1]);
+        assert!(link.sent[1].contains("DO $$"), "{}", link.sent[1]);
         assert_eq!((link.depth, link.broken), (0, false));
     }
 }
 
 #[test]
-fn a_rollback_that_fails_breaks_the_connection() {
-    let mut link = Script::new(0, [cancelled(), cancelled()]);
-    let opened = ready(open_frame(
-        &mut link,
-        request(Wait::Inherit),
-        TransactionModes::default(),
-    ));
+fn a_rollback_that_fails_ends_the_session() {
+    let mut link = Script::new(0, [cancelled(), cancelled(), cancelled()]);
+    let opened = ready(open(&mut link, request(Wait::Inherit), DEFAULT));
     assert!(matches!(opened, Err(Error::Database(_))));
+    assert_eq!(link.sent.last().unwrap(), END_SESSION);
     assert!(link.broken);
 }
 
 #[test]
 fn a_snapshot_that_is_too_old_is_taken_anew() {
-    let mut link = Script::new(0, [raised("-1")]);
-    let opened = ready(open_frame(
-        &mut link,
-        request(Wait::Inherit),
-        TransactionModes::default(),
-    ));
+    let snapshot = marked("begins again, for a newer snapshot");
+    let mut link = Script::new(0, [failed("isolation"), snapshot]);
+    let opened = ready(open(&mut link, request(Wait::Inherit), DEFAULT));
     assert!(opened.unwrap().granted().is_some());
-    assert_eq!(link.sent.len(), 3);
-    assert_eq!(link.sent[1], "ROLLBACK; ");
-    let isolated = "/* advisory lock x */ BEGIN; DO …; COMMIT AND CHAIN; SELECT ";
-    assert!(link.sent[2].starts_with(isolated), "{}", link.sent[2]);
+    let isolated = link.sent.last().unwrap();
+    assert!(isolated.contains("; COMMIT; BEGIN; SELECT"), "{isolated}");
 }
 
 #[test]
 fn an_isolated_transaction_that_fails_leaves_no_session_lock() {
-    for failure in [cancelled(), raised("1")] {
-        let mut link = Script::new(0, [failure]);
-        let modes = isolation(Isolation::Serializable);
-        let opened = ready(open_frame(&mut link, request(Wait::Inherit), modes));
-        assert!(!matches!(opened, Ok(Attempt::Granted(_))));
-        // One message: a connection pooler may send the next one to another session.
-        assert_eq!(link.sent.len(), 2);
-        let undo = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock(";
-        assert!(link.sent[1].starts_with(undo), "{}", link.sent[1]);
-        assert!(!link.broken);
-    }
+    let mut link = Script::new(0, [cancelled()]);
+    let modes = TransactionModes {
+        isolation: Some(Isolation::Serializable),
+        ..DEFAULT
+    };
+    let opened = ready(open(&mut link, request(Wait::Forever), modes));
+    assert!(matches!(opened, Err(Error::Database(_))));
+    // One message: a connection pooler may send the next one to another session.
+    assert_eq!(link.sent.len(), 2, "{:#?}", link.sent);
+    assert!(link.sent[1].starts_with("ROLLBACK; "), "{}", link.sent[1]);
+    assert!(link.sent[1].contains("pg_advisory_unlock("));
 }
 
 #[test]
-fn an_open_transaction_has_its_isolation_level_already() {
+fn inside_a_transaction_the_work_has_the_savepoint_that_diesel_would_set() {
     let mut link = Script::new(1, []);
-    let modes = isolation(Isolation::ReadCommitted);
-    let opened = ready(open_frame(&mut link, request(Wait::Inherit), modes));
-    assert!(matches!(
-        opened,
-        Err(Error::Database(DieselError::AlreadyInTransaction))
-    ));
-    assert_eq!(link.sent, [""; 0]);
+    let opened = ready(open(&mut link, request(Wait::Inherit), DEFAULT));
+    let work = opened.unwrap().granted().unwrap();
+    ready(commit(&mut link, work)).unwrap();
+    link.assert_sent([
+        "SAVEPOINT diesel_savepoint_1; SAVEPOINT diesel_advisory_attempt; /* advisory lock x */ ",
+        "RELEASE SAVEPOINT diesel_savepoint_1",
+    ]);
+    assert_eq!(link.depth, 1);
 }
 
 #[test]
-fn inside_a_transaction_a_frame_is_a_savepoint() {
-    let mut link = Script::new(1, []);
-    let opened = ready(open_frame(
-        &mut link,
-        request(Wait::Inherit),
-        TransactionModes::default(),
-    ));
-    let frame = opened.unwrap().granted().unwrap();
-    ready(commit_frame(&mut link, frame)).unwrap();
-    assert_eq!(
-        link.sent,
-        [
-            "/* advisory lock x */ SAVEPOINT diesel_advisory_run; SAVEPOINT diesel_advisory_attempt; \
-             DO …; RELEASE SAVEPOINT diesel_advisory_attempt",
-            "RELEASE SAVEPOINT diesel_advisory_run",
-        ]
-    );
-}
-
-#[test]
-fn a_savepoint_without_its_lock_is_rolled_back() {
-    for failure in [raised("1"), cancelled()] {
-        let mut link = Script::new(1, [failure]);
-        let modes = TransactionModes::default();
-        let opened = ready(open_frame(&mut link, request(Wait::Inherit), modes));
-        assert!(!matches!(opened, Ok(Attempt::Granted(_))));
-        assert_eq!(
-            link.sent[1..],
-            [
-                "ROLLBACK TO SAVEPOINT diesel_advisory_attempt; RELEASE SAVEPOINT diesel_advisory_run"
-            ]
-        );
-    }
-}
-
-#[test]
-fn what_the_work_has_left_open_ends_with_its_frame() {
-    for commit in [true, false] {
+fn what_the_work_has_left_open_is_never_committed() {
+    for outcome in [true, false] {
         let mut link = Script::new(0, []);
-        let modes = TransactionModes::default();
-        let opened = ready(open_frame(&mut link, request(Wait::Inherit), modes));
-        let frame = opened.unwrap().granted().unwrap();
+        let opened = ready(open(&mut link, request(Wait::Inherit), DEFAULT));
+        let work = opened.unwrap().granted().unwrap();
         link.depth += 2;
-        if commit {
-            ready(commit_frame(&mut link, frame)).unwrap();
+        if outcome {
+            let committed = ready(commit(&mut link, work));
+            assert!(matches!(committed, Err(Error::TransactionLeftOpen)));
         } else {
-            ready(roll_back_frame(&mut link, frame));
+            ready(roll_back(&mut link, work));
         }
-        let end = if commit { "commit" } else { "rollback" };
-        assert_eq!(link.sent[1..], [end; 3]);
+        assert_eq!(link.sent[1..], ["rollback"; 3]);
         assert_eq!(link.depth, 0);
     }
 }
 
 #[test]
-fn a_frame_that_cannot_be_committed_is_rolled_back() {
-    let mut link = Script::new(1, [Ok(()), cancelled()]);
-    let opened = ready(open_frame(
-        &mut link,
-        request(Wait::Inherit),
-        TransactionModes::default(),
+fn work_that_was_cut_off_in_a_commit_ends_the_session() {
+    let mut link = Script::new(0, []);
+    let opened = ready(open(&mut link, request(Wait::Inherit), DEFAULT));
+    let work = opened.unwrap().granted().unwrap();
+    link.cut_off = true;
+    assert!(matches!(
+        ready(commit(&mut link, work)),
+        Err(Error::Database(DieselError::BrokenTransactionManager))
     ));
-    let frame = opened.unwrap().granted().unwrap();
-    ready(commit_frame(&mut link, frame)).unwrap_err();
-    assert_eq!(
-        link.sent[2..],
-        ["ROLLBACK TO SAVEPOINT diesel_advisory_run; RELEASE SAVEPOINT diesel_advisory_run"]
-    );
+    assert_eq!(link.sent[1], END_SESSION);
+    assert!(link.broken);
 }
 
 #[test]
 fn a_step_that_was_refused_leaves_the_transaction_usable_and_one_that_failed_does_not() {
-    let step = "/* advisory lock x */ SAVEPOINT diesel_advisory_step; DO …; \
-                RELEASE SAVEPOINT diesel_advisory_step";
     let undo = "ROLLBACK TO SAVEPOINT diesel_advisory_step; RELEASE SAVEPOINT diesel_advisory_step";
 
-    let mut link = Script::new(1, [raised("1")]);
-    let acquired = ready(acquire_in_transaction(&mut link, request(Wait::Inherit)));
-    assert!(matches!(acquired, Ok(Attempt::Missing(_))));
-    assert_eq!(link.sent, [step, undo]);
+    let mut link = Script::new(1, [marked("server is a standby")]);
+    let acquired = ready(xact::acquire(&mut link, request(Wait::Inherit)));
+    assert!(matches!(acquired, Err(Error::Standby)));
+    assert_eq!(link.sent[1..], [undo]);
 
     let mut link = Script::new(1, [cancelled()]);
-    let acquired = ready(acquire_in_transaction(&mut link, request(Wait::Inherit)));
+    let acquired = ready(xact::acquire(&mut link, request(Wait::Forever)));
     assert!(matches!(acquired, Err(Error::Database(_))));
-    assert_eq!(link.sent, [step]);
+    assert_eq!(link.sent.len(), 1);
 }
 
 #[test]
 fn what_is_wrong_before_is_told_before_anything_is_sent() {
-    let empty = || Request::new(LockId::from(""));
-    for depth in [0, 1] {
-        let mut link = Script::new(depth, []);
-        let modes = TransactionModes::default();
-        assert!(matches!(
-            ready(open_frame(&mut link, empty(), modes)),
-            Err(Error::EmptyName)
-        ));
-        assert_eq!(link.sent, [""; 0]);
-    }
     let mut link = Script::new(0, []);
-    let acquired = ready(acquire_in_transaction(&mut link, request(Wait::Inherit)));
+    for (request, is_right) in [
+        (Request::new([""]), matches_empty_name as fn(&Error) -> bool),
+        (Request::new([""; 0]), |error| {
+            matches!(error, Error::EmptySet)
+        }),
+    ] {
+        let opened = ready(open(&mut link, request.clone(), DEFAULT));
+        assert!(is_right(&opened.unwrap_err()));
+        let acquired = ready(session::acquire(&mut link, request));
+        assert!(is_right(&acquired.unwrap_err()));
+    }
+    let acquired = ready(xact::acquire(&mut link, request(Wait::Inherit)));
     assert!(matches!(acquired, Err(Error::NotInTransaction)));
-    let mut link = Script::new(1, []);
-    let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
+    link.depth = 1;
+    let acquired = ready(session::acquire(&mut link, request(Wait::Inherit)));
     assert!(matches!(acquired, Err(Error::InTransaction)));
     assert_eq!(link.sent, [""; 0]);
 }
 
-#[test]
-fn a_session_lock_that_was_refused_has_nothing_to_undo() {
-    let mut link = Script::new(0, [raised("1")]);
-    let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
-    assert!(matches!(acquired, Ok(Attempt::Missing(_))));
-    assert_eq!(link.sent, ["/* advisory lock x */ DO …"]);
-    assert!(!link.broken);
+fn matches_empty_name(error: &Error) -> bool {
+    matches!(error, Error::EmptyName)
 }
 
 #[test]
 fn a_session_that_may_have_a_lock_nobody_knows_of_is_ended() {
     // The question whether it is held fails as well.
     let mut link = Script::new(0, [cancelled(), cancelled()]);
-    let acquired = ready(acquire_for_session(&mut link, request(Wait::Inherit)));
+    let acquired = ready(session::acquire(&mut link, request(Wait::Forever)));
     assert!(matches!(acquired, Err(Error::Database(_))));
-    assert_eq!(
-        link.sent[2],
-        "SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
-    );
+    assert_eq!(link.sent[2], END_SESSION);
     assert!(link.broken);
 }
 
 #[test]
 fn a_release_tells_what_it_found() {
-    let mut link = Script::new(0, [Ok(())]);
+    let mut link = Script::new(0, []);
     assert!(matches!(release(&mut link), Ok(())));
-    assert_eq!(link.sent, ["DO …"]);
+    assert_eq!(link.sent.len(), 1);
 
-    let mut link = Script::new(0, [raised("1")]);
+    let mut link = Script::new(0, [marked("lock was not held")]);
     assert!(matches!(release(&mut link), Err(Error::NotHeld)));
     assert!(!link.broken);
 
+    let mut link = Script::new(0, [marked("session is shared")]);
+    assert!(matches!(release(&mut link), Err(Error::SharedSession)));
+    assert!(!link.broken);
+
     let mut link = Script::new(2, []);
-    assert!(matches!(release(&mut link), Err(Error::InTransaction)));
-    assert_eq!(link.sent, ["rollback", "rollback", "DO …"]);
+    assert!(matches!(
+        release(&mut link),
+        Err(Error::TransactionLeftOpen)
+    ));
+    assert_eq!(link.sent[..2], ["rollback"; 2]);
 }
 
 #[test]
 fn a_release_ends_a_transaction_that_diesel_does_not_know() {
-    let mut link = Script::new(0, [raised("-1")]);
-    assert!(matches!(release(&mut link), Err(Error::InTransaction)));
-    assert_eq!(link.sent, ["DO …", "ROLLBACK"]);
+    let mut link = Script::new(0, [marked("transaction is open")]);
+    assert!(matches!(
+        release(&mut link),
+        Err(Error::TransactionLeftOpen)
+    ));
+    link.assert_sent(["SELECT ", "ROLLBACK", "SELECT "]);
 
     let mut link = Script::new(0, [cancelled()]);
     assert!(matches!(release(&mut link), Err(Error::Database(_))));
-    assert_eq!(link.sent, ["DO …", "ROLLBACK", "DO …"]);
+    link.assert_sent(["SELECT ", "ROLLBACK", "SELECT "]);
     assert!(!link.broken);
 }
 
 #[test]
-fn a_release_that_fails_breaks_the_connection() {
+fn a_release_that_fails_ends_the_session() {
     for answers in [
         [cancelled(), cancelled(), Ok(())],
         [cancelled(), Ok(()), cancelled()],
     ] {
         let mut link = Script::new(0, answers);
         assert!(matches!(release(&mut link), Err(Error::Database(_))));
+        assert_eq!(link.sent.last().unwrap(), END_SESSION);
         assert!(link.broken);
     }
 }
@@ -404,6 +351,7 @@ fn release(link: &mut Script) -> Result<(), Error> {
     let held = HeldLocks {
         keys: vec![LockKey::BigInt(1)],
         mode: Mode::Exclusive,
+        mark: Mark::new(),
     };
-    ready(release_for_session(link, &held))
+    ready(session::release(link, &held))
 }

@@ -148,7 +148,7 @@ async fn begin_with<L: Link>(
     };
     let undo = Undo {
         why_refused,
-        undo,
+        roll_back: undo,
         close: "",
         unless_told: UnlessTold::UndoOrEnd,
     };
@@ -196,7 +196,7 @@ async fn nest<L: Link>(
     };
     let undo = Undo {
         why_refused: "",
-        undo: &format!("ROLLBACK TO SAVEPOINT {ATTEMPT}; "),
+        roll_back: &format!("ROLLBACK TO SAVEPOINT {ATTEMPT}; "),
         close: &format!("RELEASE SAVEPOINT {savepoint}"),
         unless_told: UnlessTold::Undo,
     };

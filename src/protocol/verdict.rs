@@ -19,7 +19,7 @@ pub(super) struct Undo<'s> {
     /// does not tell.
     pub(super) why_refused: &'s str,
     /// Makes the server forget the failed statements.
-    pub(super) undo: &'s str,
+    pub(super) roll_back: &'s str,
     /// Ends what that leaves open.
     pub(super) close: &'s str,
     pub(super) unless_told: UnlessTold,
@@ -56,12 +56,12 @@ impl Undo<'_> {
     ) -> QueryResult<Taking> {
         let Self {
             why_refused,
-            undo,
+            roll_back,
             close,
             ..
         } = self;
         if let Some(refusal) = Taking::of_error(&error) {
-            send(link, &format!("{undo}{close}")).await?;
+            send(link, &format!("{roll_back}{close}")).await?;
             return Ok(refusal);
         }
         let text = timeout_text(set, &error);
@@ -69,7 +69,7 @@ impl Undo<'_> {
         if question.is_some() || (is_untold(&error) && !why_refused.is_empty()) {
             let asked = question.as_deref().unwrap_or_default();
             let answer = link
-                .batch(&format!("{undo}{why_refused}{asked}{close}"))
+                .batch(&format!("{roll_back}{why_refused}{asked}{close}"))
                 .await;
             let taking = match &answer {
                 Ok(()) => question.map(|_| Taking::TimedOut),
@@ -78,13 +78,13 @@ impl Undo<'_> {
             };
             if let Some(taking) = taking {
                 if answer.is_err() {
-                    send(link, &format!("{undo}{close}")).await?;
+                    send(link, &format!("{roll_back}{close}")).await?;
                 }
                 return Ok(taking);
             }
         }
         if self.unless_told != UnlessTold::Leave {
-            let undone = send(link, &format!("{undo}{close}")).await;
+            let undone = send(link, &format!("{roll_back}{close}")).await;
             if undone.is_err() && self.unless_told == UnlessTold::UndoOrEnd {
                 end_session(link).await;
             }

@@ -48,7 +48,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             Err(error) => {
                 let undo = Undo {
                     why_refused: "",
-                    undo: &undo,
+                    roll_back: &undo,
                     close: &close,
                     unless_told: UnlessTold::Leave,
                 };

@@ -68,8 +68,8 @@ impl Mark {
         format!("pg_catalog.starts_with(pg_catalog.current_setting('{SETTING}', true), '{self}')")
     }
 
-    /// An expression that takes the mark off the top.
-    pub(super) fn pop(self) -> String {
+    /// An expression that takes the mark on top off.
+    pub(super) fn pop() -> String {
         format!(
             "pg_catalog.set_config('{SETTING}', pg_catalog.substr(\
              pg_catalog.current_setting('{SETTING}', true), 17), false)"

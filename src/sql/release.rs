@@ -1,5 +1,7 @@
 //! The SQL that releases session locks.
 
+use std::fmt::Write as _;
+
 use super::answer::{IN_TRANSACTION, MARK, NOT_HELD, SHARED};
 use super::keys::Keys;
 use super::marks::Mark;
@@ -31,14 +33,14 @@ pub(crate) fn release(held: &HeldLocks) -> String {
                 keys.from()
             ),
         };
-        not_held.push_str(&format!(" WHEN {condition} THEN '{MARK}{NOT_HELD}'"));
+        let _ = write!(not_held, " WHEN {condition} THEN '{MARK}{NOT_HELD}'");
     }
     format!(
         "SELECT (CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}'{not_held} \
          WHEN {} THEN pg_catalog.left({}, 0) OPERATOR(pg_catalog.||) '0' ELSE '{MARK}{SHARED}' END)::int \
          FOR UPDATE",
         held.mark.is_on_top(),
-        held.mark.pop(),
+        Mark::pop(),
     )
 }
 

@@ -54,11 +54,11 @@ impl Guards {
         if self.0.is_empty() {
             return format!("'{number}'");
         }
-        let whens: String = self
+        let whens = self
             .0
             .iter()
-            .map(|(condition, _, text)| format!(" WHEN {condition} THEN '{MARK}{text}'"))
-            .collect();
+            .map(|(condition, _, text)| format!(" WHEN {condition} THEN '{MARK}{text}'"));
+        let whens = whens.collect::<Vec<_>>().concat();
         format!("(CASE{whens} ELSE '{number}' END)")
     }
 
@@ -72,10 +72,11 @@ impl Guards {
 
     /// The branches of a `CASE` that answer with numbers.
     pub(super) fn codes(&self) -> String {
-        self.0
+        let whens = self
+            .0
             .iter()
-            .map(|(condition, code, _)| format!(" WHEN {condition} THEN {code}"))
-            .collect()
+            .map(|(condition, code, _)| format!(" WHEN {condition} THEN {code}"));
+        whens.collect::<Vec<_>>().concat()
     }
 
     /// A call that waits for a lock, and whose key cannot be read if a guard refuses.

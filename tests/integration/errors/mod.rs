@@ -10,7 +10,7 @@ use diesel::result::Error as DieselError;
 use diesel_advisory::{AdvisoryConnection, Error};
 use diesel_advisory_sandbox::Sandbox;
 
-use crate::support::{Holder, connect, execute, unique};
+use crate::support::{Holder, begin, connect, execute, unique};
 
 fn unavailable() -> Error {
     let lock = unique("errors");
@@ -35,6 +35,16 @@ fn in_transaction() -> Error {
         conn.advisory_session(unique("errors"))
             .run(|_| Ok::<_, Error>(()))
     });
+    result.unwrap_err()
+}
+
+fn transaction_left_open() -> Error {
+    let result = connect()
+        .advisory_session(unique("errors"))
+        .run(|conn| -> Result<(), Error> {
+            begin(conn);
+            Ok(())
+        });
     result.unwrap_err()
 }
 
@@ -70,7 +80,7 @@ type Case = (
     Option<&'static str>,
 );
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     (
         unavailable,
         |error| matches!(error, Error::Unavailable(_)),
@@ -92,6 +102,15 @@ const CASES: [Case; 7] = [
         [
             "a session-scoped advisory lock would be released before the open transaction commits",
             "use `advisory_xact(…)` inside a transaction, or take the session lock before it begins",
+        ],
+        None,
+    ),
+    (
+        transaction_left_open,
+        |error| matches!(error, Error::TransactionLeftOpen),
+        [
+            "the work under the advisory lock left a transaction open, which was rolled back",
+            "or use `transaction(…)`",
         ],
         None,
     ),

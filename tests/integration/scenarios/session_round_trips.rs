@@ -27,7 +27,7 @@ async fn one_to_acquire_and_one_to_release() {
         count(&proxy, 2, &format!("try, {wait:?}"), async |name: &str| {
             let lock = wait.on(conn.advisory_session(name).shared());
             let held = lock.try_acquire().await.unwrap().unwrap();
-            assert_eq!(proxy.round_trips(), 1, "{wait:?}");
+            assert!(proxy.round_trips() == 1 || wait == Wait::No, "{wait:?}");
             held.release().await.unwrap();
         })
         .await;

@@ -28,6 +28,20 @@ fn a_guard_holds_the_lock_until_it_is_released_or_dropped() {
 }
 
 #[test]
+fn a_guard_that_is_dropped_takes_one_round_trip() {
+    let proxy = Sandbox::shared().proxy();
+    let (mut conn, name) = (connect_to(proxy.url()), unique("session.dropped"));
+    for wait in Wait::ALL {
+        let lock = wait.on(conn.advisory_session(&name).shared());
+        let held = lock.try_acquire().unwrap().unwrap();
+        proxy.reset();
+        drop(held);
+        assert_eq!(proxy.round_trips(), 1, "{wait:?}: {:?}", proxy.sent());
+        assert_free(name.clone());
+    }
+}
+
+#[test]
 fn a_forgotten_guard_releases_nothing() {
     let (mut conn, name) = (connect(), unique("session.forgotten"));
     std::mem::forget(conn.advisory_session(&name).acquire().unwrap());

@@ -30,6 +30,8 @@ struct Crowd {
     /// Sessions that said themselves that their state is not known, so that a pool would end them.
     broken: AtomicUsize,
     leaked: AtomicUsize,
+    /// Whether one of them has met what it should not, so that the others need not go on.
+    stopped: AtomicBool,
 }
 
 /// Lets the sessions crowd until so many waits have failed, and asserts that none of them left anything.
@@ -42,6 +44,7 @@ fn crowd(end: End, failures: usize) {
         failed: AtomicUsize::new(0),
         broken: AtomicUsize::new(0),
         leaked: AtomicUsize::new(0),
+        stopped: AtomicBool::new(false),
     };
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -82,7 +85,9 @@ impl Crowd {
         let mut observer = connect();
         let (mut conn, mut pid) = self.connect();
         let mut round = 0;
-        while self.failed.load(Ordering::Relaxed) < failures {
+        while self.failed.load(Ordering::Relaxed) < failures
+            && !self.stopped.load(Ordering::Relaxed)
+        {
             round += 1;
             let attempt = self.attempt(&mut conn, usize::try_from(pid).unwrap() + round);
             match (attempt, self.end) {
@@ -92,7 +97,10 @@ impl Crowd {
                 }
                 (Ok(false) | Err(Error::Unavailable(_)), End::Timeout)
                 | (Err(Error::Database(_)), End::Cancel | End::StatementTimeout) => {}
-                (other, end) => panic!("{other:?} by {end:?}"),
+                (other, end) => {
+                    self.stopped.store(true, Ordering::Relaxed);
+                    panic!("{other:?} by {end:?}");
+                }
             }
             self.failed.fetch_add(1, Ordering::Relaxed);
             if conn.is_broken() {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use diesel_advisory::{
-    AdvisorySession, AdvisoryTransaction, AdvisoryXact, AsyncAdvisorySession,
-    AsyncAdvisoryTransaction, AsyncAdvisoryXact, LockId,
-};
+use diesel_advisory::{AdvisorySession, AdvisoryTransaction, AdvisoryXact, LockId};
+#[cfg(feature = "async")]
+use diesel_advisory::{AsyncAdvisorySession, AsyncAdvisoryTransaction, AsyncAdvisoryXact};
 
 use super::PATIENCE;
 
@@ -70,6 +69,9 @@ adjustable!(
     AdvisoryTransaction<'_, '_, C>,
     AdvisoryXact<'_, '_, C>,
     AdvisorySession<'_, C>,
+);
+#[cfg(feature = "async")]
+adjustable!(
     AsyncAdvisoryTransaction<'_, '_, C>,
     AsyncAdvisoryXact<'_, '_, C>,
     AsyncAdvisorySession<'_, C>,
