@@ -14,7 +14,6 @@ runs() {
 
 start() {
     runs && return
-    # Otherwise a shell that waits for its orders would be mistaken for the pooler.
     "$@" </dev/null >>"$dir/log" 2>&1 &
     pooler=$!
 }
@@ -22,7 +21,10 @@ start() {
 stop() {
     [ -n "$pooler" ] || return 0
     kill "-$signal" "$pooler" 2>/dev/null
+    # For one that does not obey.
+    (sleep 10 && kill -KILL "$pooler") </dev/null >/dev/null 2>&1 &
     wait "$pooler"
+    kill "$!" 2>/dev/null
     pooler=
 }
 
