@@ -14,6 +14,7 @@ runs() {
 
 start() {
     runs && return
+    # Otherwise a shell that waits for its orders would be mistaken for the pooler.
     "$@" </dev/null >>"$dir/log" 2>&1 &
     pooler=$!
 }
@@ -21,10 +22,18 @@ start() {
 stop() {
     [ -n "$pooler" ] || return 0
     kill "-$signal" "$pooler" 2>/dev/null
-    # For one that does not obey.
-    (sleep 10 && kill -KILL "$pooler") </dev/null >/dev/null 2>&1 &
+    # For one that does not obey. It sleeps for moments only, because the last of them outlives it.
+    (
+        tries=100
+        while [ "$tries" -gt 0 ]; do
+            tries=$((tries - 1))
+            sleep 0.1 || sleep 1
+        done
+        kill -KILL "$pooler"
+    ) </dev/null >/dev/null 2>&1 &
     wait "$pooler"
-    kill "$!" 2>/dev/null
+    # Other signals are ignored while this program ends.
+    kill -KILL "$!" 2>/dev/null
     pooler=
 }
 
