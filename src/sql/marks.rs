@@ -31,16 +31,9 @@ pub(crate) struct Mark {
 
 impl Mark {
     pub(crate) fn new() -> Self {
-        static PROCESS: OnceLock<u32> = OnceLock::new();
         static GUARDS: AtomicU32 = AtomicU32::new(0);
-        let process = || {
-            let [a, b, c, d, ..] = RandomState::new()
-                .hash_one(std::process::id())
-                .to_ne_bytes();
-            u32::from_ne_bytes([a, b, c, d])
-        };
         Self {
-            process: *PROCESS.get_or_init(process),
+            process: process(),
             guard: GUARDS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -92,6 +85,17 @@ impl Mark {
     pub(crate) fn forget(self) -> String {
         format!("SELECT {SET}pg_catalog.replace({MARKS}, '{self}', ''), false) FOR UPDATE")
     }
+}
+
+/// A random number that stays the same for this process.
+pub(super) fn process() -> u32 {
+    static PROCESS: OnceLock<u32> = OnceLock::new();
+    *PROCESS.get_or_init(|| {
+        let [a, b, c, d, ..] = RandomState::new()
+            .hash_one(std::process::id())
+            .to_ne_bytes();
+        u32::from_ne_bytes([a, b, c, d])
+    })
 }
 
 impl fmt::Display for Mark {

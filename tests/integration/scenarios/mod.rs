@@ -6,6 +6,7 @@
 #[cfg(feature = "async")]
 #[path = "."]
 mod asynchronous {
+    mod answers;
     mod failed_wait;
     mod holders;
     mod ids;
@@ -53,6 +54,7 @@ mod asynchronous {
 
 #[path = "."]
 mod blocking {
+    mod answers;
     mod failed_wait;
     mod holders;
     mod ids;

@@ -120,3 +120,48 @@ async fn the_error_of_the_commit_is_the_servers_own() {
         }
     }
 }
+
+/// What it has done is not what it says: a part was committed early, or nothing at all.
+#[scenario]
+async fn a_closure_that_ends_the_transaction_itself_is_told() {
+    for (raw, rows) in [("COMMIT", &[1][..]), ("ROLLBACK", &[])] {
+        for wait in Wait::ALL {
+            let case = format!("{raw}, {wait:?}");
+            let lock = unique("transaction.raw");
+            let mut conn = connect().await;
+            let table = table(&mut conn).await;
+            let run = wait.on(conn.advisory(&lock)).run(async |conn| {
+                insert(conn, &table, 1).await?;
+                execute(conn, raw).await;
+                Ok::<_, Failure>(())
+            });
+            assert_ended(run.await, &case);
+            assert_eq!(committed(&table), rows, "{case}");
+            assert_clean(&mut conn).await;
+            assert_free(lock.clone());
+
+            // Nested, with the transaction around it, whose end is Diesel's to report.
+            let transaction = conn.transaction(async |conn| {
+                let run = wait.on(conn.advisory(&lock)).run(async |conn| {
+                    insert(conn, &table, 1).await?;
+                    execute(conn, raw).await;
+                    Ok::<_, Failure>(())
+                });
+                assert_ended(run.await, &case);
+                Err::<(), _>(Failure::OnPurpose)
+            });
+            transaction.await.unwrap_err();
+            assert_eq!(committed(&table), rows.repeat(2), "{case}, nested");
+            assert_clean(&mut conn).await;
+            assert_free(lock);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_ended(result: Result<(), Failure>, case: &str) {
+    assert!(
+        matches!(result, Err(Failure::Lock(Error::Database(_)))),
+        "{case}: {result:?}"
+    );
+}
