@@ -8,6 +8,7 @@
 mod asynchronous {
     mod answers;
     mod failed_wait;
+    mod full;
     mod holders;
     mod ids;
     mod instrumentation;
@@ -56,6 +57,7 @@ mod asynchronous {
 mod blocking {
     mod answers;
     mod failed_wait;
+    mod full;
     mod holders;
     mod ids;
     mod instrumentation;
