@@ -263,8 +263,10 @@
 //! - A lock that is unavailable with `no_wait` leaves nothing in the server's log. These leave an `ERROR`:
 //!   - a wait that has timed out, and everything else that the server refuses;
 //!   - `advisory`, in a session whose default isolation level is above read committed, unless the
-//!     transaction names its level;
+//!     transaction names its level: twice for each that waits;
 //!   - `is_advisory_locked` on an asynchronous connection, if the lock is held.
+//! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
+//!   server's own error, as [`Error::Database`](crate::Error::Database).
 //! - With the feature `tracing`, migrations that wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.
 //!

@@ -8,5 +8,6 @@ mod races;
 mod reentrancy;
 mod shared;
 mod transactions;
+mod unreleased;
 #[cfg(feature = "async")]
 mod watched;
