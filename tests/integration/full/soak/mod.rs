@@ -9,7 +9,7 @@
 mod plan;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use diesel::{Connection, PgConnection};
@@ -123,7 +123,7 @@ fn nothing_overlaps_and_nothing_is_left() {
             })
             .collect();
         scope.spawn(|| strike(server.url(), over, count));
-        let ended: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+        let ended: Vec<_> = clients.into_iter().map(ScopedJoinHandle::join).collect();
         over.store(true, Ordering::Relaxed);
         for client in ended {
             client.unwrap();
@@ -183,12 +183,11 @@ async fn go_on_asynchronously(url: &str, until: Instant, mut random: fastrand::R
             }
             continue;
         };
-        match tokio::time::timeout(patience, round).await {
-            Ok(came) => count.add(&plan, &came),
-            Err(_) => {
-                count.dropped.fetch_add(1, Ordering::Relaxed);
-                conn = None;
-            }
+        if let Ok(came) = tokio::time::timeout(patience, round).await {
+            count.add(&plan, &came);
+        } else {
+            count.dropped.fetch_add(1, Ordering::Relaxed);
+            conn = None;
         }
     }
 }
