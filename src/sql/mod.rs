@@ -80,6 +80,9 @@ fn label(set: &LockSet<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::label_comment;
     use crate::lock::request::Request;
     use crate::lock::set::LockSet;
@@ -98,6 +101,24 @@ mod tests {
         ] {
             let set = LockSet::new(Request::new([name]), std::iter::empty());
             assert_eq!(label_comment(&set), format!("/* advisory lock {label} */ "));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_comment_is_short_and_ends_where_it_should(names in vec(".*|[*/'\\\\$-]*", 1..9)) {
+            let names = names.iter().filter(|name| !name.is_empty()).map(String::as_str);
+            let names: Vec<_> = names.chain(["last"]).collect();
+            let set = LockSet::new(Request::new(names), std::iter::empty());
+            let comment = label_comment(&set);
+            let label = comment
+                .strip_prefix("/* advisory lock ")
+                .and_then(|rest| rest.strip_suffix(" */ "));
+            let label = label.unwrap();
+            let is_harmless =
+                |char: char| char.is_ascii_alphanumeric() || "_.:- ".contains(char);
+            prop_assert!(label.chars().all(is_harmless), "{}", label);
+            prop_assert!(label.len() <= 120, "{}", label);
         }
     }
 }
