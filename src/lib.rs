@@ -207,6 +207,7 @@ mod error;
 pub mod functions;
 pub mod guide;
 pub mod inspect;
+mod lease;
 mod lock;
 #[cfg(feature = "migrations")]
 pub mod migrations;
@@ -233,11 +234,17 @@ pub use self::blocking::{
 pub use self::catalog::schema::MIGRATIONS;
 pub use self::error::{
     Error,
+    lost::{HowLost, Lost},
     unavailable::{Holder, Unavailable},
 };
+pub use self::lease::handle::Lease;
 #[doc(hidden)]
 pub use self::lock::into_id::IntoLockId;
-pub use self::lock::{id::LockId, key::LockKey};
+pub use self::lock::{
+    id::LockId,
+    key::LockKey,
+    token::{FencingToken, ParseFencingTokenError},
+};
 /// Runs a function under an advisory lock, which it takes by
 /// [`advisory`](AdvisoryConnection::advisory) or
 /// [`advisory_session`](AdvisoryConnection::advisory_session).

@@ -1,0 +1,8 @@
+//! Leases: session locks that are kept alive, and know when they are lost.
+//!
+//! The [clock](clock::Clock) is a state machine without I/O. The faces ask the questions.
+
+pub(crate) mod clock;
+pub(crate) mod handle;
+#[cfg(test)]
+mod simulation;
