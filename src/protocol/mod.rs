@@ -8,6 +8,7 @@ pub(crate) mod look;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token;
 pub(crate) mod transaction;
 mod verdict;
 pub(crate) mod xact;

@@ -29,6 +29,7 @@ pub(crate) mod release;
 pub(crate) mod session;
 pub(crate) mod statement;
 pub(crate) mod take;
+pub(crate) mod token;
 pub(crate) mod verdict;
 
 use crate::lock::key::LockKey;

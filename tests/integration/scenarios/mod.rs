@@ -21,6 +21,7 @@ mod asynchronous {
     mod sets;
     mod standby;
     mod statements;
+    mod tokens;
     mod transaction;
     mod waiting;
     mod xact;
@@ -34,6 +35,10 @@ mod asynchronous {
             SimpleAsyncConnection as _, TransactionManager,
         };
         pub(crate) use tokio::test as scenario;
+
+        pub(crate) mod queries {
+            pub(crate) use diesel_async::RunQueryDsl;
+        }
 
         pub(crate) use crate::support::asynchronous::*;
 
@@ -68,6 +73,7 @@ mod blocking {
     mod sets;
     mod standby;
     mod statements;
+    mod tokens;
     mod transaction;
     mod waiting;
     mod xact;
@@ -82,6 +88,10 @@ mod blocking {
         pub(crate) use diesel_advisory_test_macros::{
             blocking as helper, blocking_test as scenario,
         };
+
+        pub(crate) mod queries {
+            pub(crate) use diesel::RunQueryDsl;
+        }
 
         pub(crate) use crate::support::blocking::connection::*;
 
