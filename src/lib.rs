@@ -219,6 +219,7 @@ pub use self::asynchronous::{
     connection::{AsyncAdvisoryConnection, IntoAsyncAdvisorySession},
     func::AsyncFunc,
     guard::AsyncAdvisoryGuard,
+    lease::AsyncAdvisoryLease,
     session::AsyncAdvisorySession,
     transaction::AsyncAdvisoryTransaction,
     xact::AsyncAdvisoryXact,
@@ -226,6 +227,7 @@ pub use self::asynchronous::{
 pub use self::blocking::{
     connection::{AdvisoryConnection, IntoAdvisorySession},
     guard::AdvisoryGuard,
+    lease::AdvisoryLease,
     session::AdvisorySession,
     transaction::AdvisoryTransaction,
     xact::AdvisoryXact,

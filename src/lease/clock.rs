@@ -30,9 +30,14 @@ impl TimeToLive {
         self.0
     }
 
+    pub(crate) fn millis(self) -> i32 {
+        i32::try_from(self.0.as_millis()).unwrap_or(i32::MAX)
+    }
+
     /// What the holder has of it. It stops a tenth before another can begin.
     pub(crate) fn held(self) -> Duration {
-        self.0 - (self.0 / 10).max(LEAST_MARGIN)
+        let margin = (self.0 / 10).max(LEAST_MARGIN);
+        self.0.saturating_sub(margin)
     }
 
     /// How long after a question the next one is asked.

@@ -8,6 +8,7 @@ use super::clock::{Clock, Moment, TimeToLive};
 use crate::error::Error;
 use crate::error::lost::{HowLost, Lost};
 use crate::lock::id::LockId;
+use crate::lock::request::Request;
 use crate::lock::token::FencingToken;
 
 /// A lease that work holds: a lock with a time to live, which tells when it is lost.
@@ -41,12 +42,11 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GivenUp {
     Resigned,
-    ShutDown,
 }
 
 impl Lease {
     /// A lease that does not count before the first question was answered.
-    pub(crate) fn new(lock: LockId<'static>, ttl: TimeToLive) -> Self {
+    fn new(lock: LockId<'static>, ttl: TimeToLive) -> Self {
         Self {
             term: Arc::new(Term {
                 lock,
@@ -59,6 +59,12 @@ impl Lease {
                 changed: tokio::sync::Notify::new(),
             }),
         }
+    }
+
+    pub(crate) fn of(request: &Request<'static>, ttl: TimeToLive) -> Self {
+        let first = request.ids.first().cloned();
+        // A request without any lock is refused before anything is said of it.
+        Self::new(first.unwrap_or_else(|| LockId::from("")), ttl)
     }
 
     /// Returns whether the lease is held. Asks nobody, and costs nothing.
@@ -270,10 +276,6 @@ impl Lease {
         self.wake();
     }
 
-    pub(crate) fn given_up(&self) -> Option<GivenUp> {
-        self.state().given_up
-    }
-
     /// How it was lost, if it was.
     pub(crate) fn how_lost(&self) -> Option<HowLost> {
         self.state().clock.check(Moment::now()).err()
@@ -309,11 +311,6 @@ impl Lease {
     /// How long to wait before the next question.
     pub(crate) fn ask_in(&self) -> Duration {
         self.state().clock.ask_in(Moment::now())
-    }
-
-    /// How long the lock is still held, given up or not.
-    pub(crate) fn time_left(&self) -> Option<Duration> {
-        self.state().clock.remaining(Moment::now())
     }
 
     fn wake(&self) {

@@ -4,5 +4,6 @@
 
 pub(crate) mod clock;
 pub(crate) mod handle;
+pub(crate) mod keeping;
 #[cfg(test)]
 mod simulation;

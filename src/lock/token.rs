@@ -100,7 +100,7 @@ pub struct FencingToken(u128);
 impl FencingToken {
     /// Only the low 32 bits of the birth and of the timeline count.
     pub(crate) fn new(birth: i64, timeline: u32, position: u64) -> Self {
-        let birth = birth.cast_unsigned() & u64::from(u32::MAX);
+        let birth = u32::try_from(birth & i64::from(u32::MAX)).unwrap_or(0);
         Self(u128::from(birth) << 96 | u128::from(timeline) << 64 | u128::from(position))
     }
 }

@@ -23,6 +23,7 @@
 pub(crate) mod answer;
 pub(crate) mod carry;
 pub(crate) mod keys;
+pub(crate) mod lease;
 pub(crate) mod look;
 pub(crate) mod marks;
 pub(crate) mod release;

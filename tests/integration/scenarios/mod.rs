@@ -11,6 +11,7 @@ mod asynchronous {
     mod ids;
     mod instrumentation;
     mod isolation;
+    mod leases;
     mod log;
     mod nesting;
     mod rights;
@@ -40,6 +41,11 @@ mod asynchronous {
             pub(crate) use diesel_async::RunQueryDsl;
         }
 
+        /// Lets others run meanwhile.
+        pub(crate) async fn pause(millis: u64) {
+            tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+        }
+
         pub(crate) use crate::support::asynchronous::*;
 
         /// The round trips of a run that does not wait.
@@ -63,6 +69,7 @@ mod blocking {
     mod ids;
     mod instrumentation;
     mod isolation;
+    mod leases;
     mod log;
     mod nesting;
     mod rights;
@@ -91,6 +98,10 @@ mod blocking {
 
         pub(crate) mod queries {
             pub(crate) use diesel::RunQueryDsl;
+        }
+
+        pub(crate) fn pause(millis: u64) {
+            std::thread::sleep(std::time::Duration::from_millis(millis));
         }
 
         pub(crate) use crate::support::blocking::connection::*;
