@@ -13,6 +13,8 @@ mod errors;
 mod functions;
 mod ids;
 mod inspect;
+#[cfg(feature = "async")]
+mod lease;
 #[cfg(feature = "migrations")]
 mod migrations;
 mod poolers;
