@@ -213,6 +213,11 @@ where
     /// under 200 ms is rounded up to it. Only this session is looked at, so the work in the other branch
     /// of a `select!` uses connections of its own.
     ///
+    /// The session gets no time to live, so the server keeps the lock for a client that is cut off. A
+    /// [lease](crate::AsyncAdvisorySession::lease) has one, and its loss is told before another can have the lock. Use
+    /// this where the work needs the guard's own connection: see [the
+    /// guide](crate::guide::leases#a-lease-or-lost).
+    ///
     /// It needs a Tokio runtime with its time driver.
     ///
     /// # Cancel safety

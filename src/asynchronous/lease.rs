@@ -23,7 +23,7 @@ use crate::lock::request::Request;
 /// the 50 ms weigh more; more than 56 % from 500 ms on). That includes `block_in_place`; work under
 /// `spawn_blocking` does not count.
 ///
-/// What a lease does not promise is in [the guide](crate::guide#what-a-lease-does-not-promise).
+/// What a lease does not promise is in [the guide](crate::guide::leases#what-a-lease-does-not-promise).
 #[derive(Debug)]
 #[must_use = "the lock is not taken until `run` or `try_run` is called"]
 pub struct AsyncAdvisoryLease<'a, D> {

@@ -16,7 +16,7 @@ use crate::lock::request::Request;
 /// server a question in every third of the time to live; a session that is asked nothing for that long is ended
 /// by the server, and the lock is free. The holder stops to believe in it a tenth earlier (at least 50 ms).
 ///
-/// What it does not promise is in [the guide](crate::guide#what-a-lease-does-not-promise).
+/// What it does not promise is in [the guide](crate::guide::leases#what-a-lease-does-not-promise).
 #[derive(Debug)]
 #[must_use = "the lock is not taken until `run` or `try_run` is called"]
 pub struct AdvisoryLease<'a, D> {
