@@ -3,6 +3,7 @@
 //! - Recipes: [answer with 409](#answer-with-409-when-a-lock-is-unavailable), [a guard in a
 //!   struct](#a-guard-in-a-struct), [many locks at once](#many-locks-at-once), [a nightly
 //!   job](#a-nightly-job)
+//! - [Which lock for how long](leases), and what a lease does not promise
 //! - [Testing](#testing)
 //! - [Pools](#pools)
 //! - [Timeouts of the server](#timeouts-of-the-server)
@@ -284,3 +285,5 @@
 //! | a lock on an `AsyncConnectionWrapper` | lock the `AsyncPgConnection` itself. [`LockedHarness`](crate::migrations::LockedHarness) and [`catalog::install`](crate::catalog::install) do take the wrapper |
 //! | a lock on `&mut dyn BoxableConnection<Pg>`, in a migration written in Rust | `conn.downcast_mut::<PgConnection>()` first |
 //! | a lock on an enum that derives `MultiConnection` | match on it, and lock the `PgConnection` inside |
+
+pub mod leases;

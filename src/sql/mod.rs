@@ -26,12 +26,14 @@
 pub(crate) mod answer;
 pub(crate) mod carry;
 pub(crate) mod keys;
+pub(crate) mod lease;
 pub(crate) mod look;
 pub(crate) mod marks;
 pub(crate) mod release;
 pub(crate) mod session;
 pub(crate) mod statement;
 pub(crate) mod take;
+pub(crate) mod token;
 pub(crate) mod verdict;
 
 use crate::lock::key::LockKey;

@@ -15,6 +15,8 @@ mod full;
 mod functions;
 mod ids;
 mod inspect;
+#[cfg(feature = "async")]
+mod lease;
 #[cfg(feature = "migrations")]
 mod migrations;
 mod poolers;

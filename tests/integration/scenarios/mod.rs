@@ -13,6 +13,7 @@ mod asynchronous {
     mod ids;
     mod instrumentation;
     mod isolation;
+    mod leases;
     mod log;
     mod nesting;
     mod rights;
@@ -23,6 +24,7 @@ mod asynchronous {
     mod sets;
     mod standby;
     mod statements;
+    mod tokens;
     mod transaction;
     mod waiting;
     mod xact;
@@ -36,6 +38,15 @@ mod asynchronous {
             SimpleAsyncConnection as _, TransactionManager,
         };
         pub(crate) use tokio::test as scenario;
+
+        pub(crate) mod queries {
+            pub(crate) use diesel_async::RunQueryDsl;
+        }
+
+        /// Lets others run meanwhile.
+        pub(crate) async fn pause(millis: u64) {
+            tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+        }
 
         pub(crate) use crate::support::asynchronous::*;
 
@@ -62,6 +73,7 @@ mod blocking {
     mod ids;
     mod instrumentation;
     mod isolation;
+    mod leases;
     mod log;
     mod nesting;
     mod rights;
@@ -72,6 +84,7 @@ mod blocking {
     mod sets;
     mod standby;
     mod statements;
+    mod tokens;
     mod transaction;
     mod waiting;
     mod xact;
@@ -86,6 +99,14 @@ mod blocking {
         pub(crate) use diesel_advisory_test_macros::{
             blocking as helper, blocking_test as scenario,
         };
+
+        pub(crate) mod queries {
+            pub(crate) use diesel::RunQueryDsl;
+        }
+
+        pub(crate) fn pause(millis: u64) {
+            std::thread::sleep(std::time::Duration::from_millis(millis));
+        }
 
         pub(crate) use crate::support::blocking::connection::*;
 
