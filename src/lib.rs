@@ -18,7 +18,7 @@
 //!
 //! An advisory lock is a lock on a number whose meaning your application defines. PostgreSQL keeps a table
 //! of such locks for each database. A session asks for one, and if another session holds it, the server
-//! lets it wait. Nothing else is locked: rows and tables are as accessible as before, and only code that
+//! makes it wait. Nothing else is locked: rows and tables are as accessible as before, and only code that
 //! asks for the same lock is kept out. That is why it is called *advisory*.
 //!
 //! PostgreSQL releases the lock when the transaction ends or, for a session lock, when it is released or
@@ -35,8 +35,10 @@
 //! | [`advisory`](AdvisoryConnection::advisory) | work with a transaction of its own: the usual case | `conn.advisory("x").run(\|conn\| …)` |
 //! | [`advisory_xact`](AdvisoryConnection::advisory_xact) | a step inside a transaction that is already open | `conn.advisory_xact("x").acquire()` |
 //! | [`advisory_session`](AdvisoryConnection::advisory_session) | work that must not sit in one long transaction | `conn.advisory_session("x").run(\|conn\| …)`, `.acquire()` |
+//! | [`lease`](AdvisorySession::lease) | work of hours, which must hear when the lock is lost | `pooled.into_advisory_session("x").lease(ttl).run(\|lease\| …)` |
 //!
-//! [`AdvisoryConnection`] compares them in detail. Each of them takes a [name, a number, a pair of numbers,
+//! [`AdvisoryConnection`] compares the first three in detail, and [the guide](guide::leases) says which lock to
+//! use for how long. Each of them takes a [name, a number, a pair of numbers,
 //! or a name with a row's id](LockId), can be [`shared`](AdvisoryTransaction::shared), waits as long as
 //! you say ([`timeout`](AdvisoryTransaction::timeout), [`no_wait`](AdvisoryTransaction::no_wait)), and
 //! acquires [several locks at once](AdvisoryTransaction::and) without deadlocks. If the lock is unavailable,
@@ -80,8 +82,8 @@
 //! - To hand out jobs to workers, use `FOR UPDATE SKIP LOCKED`, which finds a free job in a single query.
 //! - To do something only once *ever*, use a unique constraint: a lock leaves no record after its release.
 //! - To guard something outside of the database, a lock alone is not enough. A process whose connection is
-//!   lost has lost the lock, and may not know yet. Use a fencing token, so that the resource rejects a stale
-//!   holder.
+//!   lost has lost the lock, and may not know yet. Use a [fencing token](FencingToken), so that the resource
+//!   rejects a stale holder.
 //!
 //! # Pitfalls
 //!
@@ -146,9 +148,9 @@
 //! | a proxy that closes idle connections | the transaction is rolled back, and the lock released | the lock is released; its holder learns it at its next statement |
 //!
 //! In transaction mode, everyone who waits for a lock occupies one of the pooler's server connections, and
-//! a lock's timeout does not include the time spent in the pooler's own queue. A session lock on a server
-//! session that another client uses is found out by a mark in the setting `diesel_advisory.guards`; two
-//! clients of one process whose locks happen to nest are not. For migrations see
+//! a lock's timeout does not include the time spent in the pooler's own queue. A mark in the
+//! setting `diesel_advisory.guards` detects that another client uses the session of a session lock; it does
+//! not detect two clients of one process whose locks happen to nest. For migrations see
 //! [`migrations`](migrations#behind-a-connection-pooler).
 //!
 //! The server's own timeouts end locks too: see [the guide](guide#timeouts-of-the-server).
@@ -207,6 +209,7 @@ mod error;
 pub mod functions;
 pub mod guide;
 pub mod inspect;
+mod lease;
 mod lock;
 #[cfg(feature = "migrations")]
 pub mod migrations;
@@ -218,6 +221,7 @@ pub use self::asynchronous::{
     connection::{AsyncAdvisoryConnection, IntoAsyncAdvisorySession},
     func::AsyncFunc,
     guard::AsyncAdvisoryGuard,
+    lease::AsyncAdvisoryLease,
     session::AsyncAdvisorySession,
     transaction::AsyncAdvisoryTransaction,
     xact::AsyncAdvisoryXact,
@@ -225,6 +229,7 @@ pub use self::asynchronous::{
 pub use self::blocking::{
     connection::{AdvisoryConnection, IntoAdvisorySession},
     guard::AdvisoryGuard,
+    lease::AdvisoryLease,
     session::AdvisorySession,
     transaction::AdvisoryTransaction,
     xact::AdvisoryXact,
@@ -233,12 +238,18 @@ pub use self::blocking::{
 pub use self::catalog::schema::MIGRATIONS;
 pub use self::error::{
     Error,
+    lost::{HowLost, Lost},
     unavailable::{Holder, Unavailable},
 };
+pub use self::lease::handle::Lease;
 #[doc(hidden)]
 pub use self::lock::into_id::IntoLockId;
-pub use self::lock::{id::LockId, key::LockKey};
-/// Runs a function under an advisory lock, which it takes by
+pub use self::lock::{
+    id::LockId,
+    key::LockKey,
+    token::{FencingToken, ParseFencingTokenError},
+};
+/// Runs a function under an advisory lock, acquired with
 /// [`advisory`](AdvisoryConnection::advisory) or
 /// [`advisory_session`](AdvisoryConnection::advisory_session).
 #[cfg(feature = "macros")]

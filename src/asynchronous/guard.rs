@@ -10,9 +10,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::func::AsyncFunc;
 use super::link::{Async, AsyncPgTransactions, Unfinished, end_session, hand_over};
 use crate::error::Error;
+use crate::lock::token::FencingToken;
 use crate::protocol::link::Link as _;
 use crate::protocol::look::is_held;
 use crate::protocol::session::release;
+use crate::protocol::token::token;
 use crate::sql::release::{HeldLocks, release_after_rollback};
 
 /// A lock, or a set of them, that the session of an asynchronous connection holds. Derefs to the
@@ -160,6 +162,49 @@ where
         }
     }
 
+    /// Returns a fencing token: larger than every one given before under the same exclusive lock.
+    ///
+    /// Pass it along with every write, so that what is written to can refuse a holder that is too late: see
+    /// [`FencingToken`]. It takes two round trips. Call it once, after the lock was acquired.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotHeld`] if this session does not hold the lock any more.
+    /// - [`Error::InTransaction`] inside an open transaction, be it Diesel's or a raw `BEGIN`: a token is
+    ///   not safe from a crash of the server before it is committed. A raw one has failed then.
+    /// - [`Error::Standby`] if the server is a standby.
+    /// - [`Error::NoToken`] if the role may not call the functions that make one.
+    /// - [`Error::Database`] if a statement failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session ends, and the lock is released.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use diesel_advisory::AsyncAdvisoryConnection;
+    ///
+    /// let mut held = conn.advisory_session("scheduler").acquire().await?;
+    /// let token = held.fencing_token().await?;
+    /// println!("scheduler {token} begins");
+    /// held.release().await?;
+    /// # });
+    /// ```
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the connection is there until then"
+    )]
+    pub fn fencing_token(&mut self) -> impl Future<Output = Result<FencingToken, Error>> + Send {
+        async move {
+            let mut conn = Unfinished::new(&mut **self.conn.as_mut().expect(GIVEN_BACK));
+            let token = token(&mut conn.link(), &self.locks).await;
+            conn.done();
+            token
+        }
+    }
+
     /// Resolves when the session has lost the lock: its server process was ended, the server is gone, or
     /// the network is cut. Use it to stop work that must not go on without the lock.
     ///
@@ -168,6 +213,11 @@ where
     /// under 200 ms is rounded up to it, and one under three of the round trips that it has seen to those;
     /// the first answer may take a second. Only this session is looked at, so the work in the other branch
     /// of a `select!` uses connections of its own.
+    ///
+    /// The session gets no time to live, so the server keeps the lock for a client that is cut off. A
+    /// [lease](crate::AsyncAdvisorySession::lease) has one, and its loss is told before another can have the lock. Use
+    /// this where the work needs the guard's own connection: see [the
+    /// guide](crate::guide::leases#a-lease-or-lost).
     ///
     /// It needs a Tokio runtime with its time driver.
     ///

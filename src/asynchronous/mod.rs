@@ -8,7 +8,9 @@
 pub(crate) mod connection;
 pub(crate) mod func;
 pub(crate) mod guard;
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod session;
+mod term;
 pub(crate) mod transaction;
 pub(crate) mod xact;

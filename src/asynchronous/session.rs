@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::ops::DerefMut;
+use std::time::Duration;
 
 use super::func::AsyncFunc;
 use super::guard::AsyncAdvisoryGuard;
+use super::lease::AsyncAdvisoryLease;
 use super::link::{AsyncPgTransactions, Unfinished};
 use crate::error::Error;
 use crate::lock::options::lock_options;
@@ -28,6 +30,38 @@ pub struct AsyncAdvisorySession<'a, D> {
 impl<'a, D> AsyncAdvisorySession<'a, D> {
     pub(crate) fn new(conn: D, request: Request<'a>) -> Self {
         Self { conn, request }
+    }
+}
+
+impl<'a, C, D> AsyncAdvisorySession<'a, D>
+where
+    C: AsyncPgTransactions,
+    D: DerefMut<Target = C> + Send,
+{
+    /// Makes the lock a lease with this time to live: it is kept alive, and tells its holder when it is lost.
+    ///
+    /// The connection belongs to the lease: hand one over, a pooled one or a `Box<AsyncPgConnection>`, with
+    /// [`into_advisory_session`](crate::IntoAsyncAdvisorySession::into_advisory_session). A time to live under
+    /// 200 ms is rounded up to it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// # let url = diesel_advisory_sandbox::database_url();
+    /// # use diesel_async::{AsyncConnection, AsyncPgConnection};
+    /// use std::time::Duration;
+    /// use diesel_advisory::{Error, IntoAsyncAdvisorySession};
+    ///
+    /// let conn = Box::new(AsyncPgConnection::establish(&url).await?);
+    /// conn.into_advisory_session("scheduler")
+    ///     .lease(Duration::from_secs(10))
+    ///     .run(async |lease| lease.check())
+    ///     .await?;
+    /// # });
+    /// ```
+    pub fn lease(self, time_to_live: Duration) -> AsyncAdvisoryLease<'a, D> {
+        AsyncAdvisoryLease::new(self.conn, self.request, time_to_live)
     }
 }
 

@@ -5,8 +5,10 @@ use std::ops::{Deref, DerefMut};
 
 use super::link::{Blocking, PgTransactions, ready};
 use crate::error::Error;
+use crate::lock::token::FencingToken;
 use crate::protocol::look::is_held;
 use crate::protocol::session::release;
+use crate::protocol::token::token;
 use crate::sql::release::HeldLocks;
 
 /// A lock, or a set of them, that this session holds. Derefs to the connection.
@@ -128,6 +130,41 @@ where
     pub fn is_held(&mut self) -> Result<bool, Error> {
         let conn = self.conn.as_mut().expect(GIVEN_BACK);
         ready(is_held(&mut Blocking(&mut **conn), &self.locks))
+    }
+
+    /// Returns a fencing token: larger than every one given before under the same exclusive lock.
+    ///
+    /// Pass it along with every write, so that what is written to can refuse a holder that is too late: see
+    /// [`FencingToken`]. It takes two round trips. Call it once, after the lock was acquired.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotHeld`] if this session does not hold the lock any more.
+    /// - [`Error::InTransaction`] inside an open transaction, be it Diesel's or a raw `BEGIN`: a token is
+    ///   not safe from a crash of the server before it is committed. A raw one has failed then.
+    /// - [`Error::Standby`] if the server is a standby.
+    /// - [`Error::NoToken`] if the role may not call the functions that make one.
+    /// - [`Error::Database`] if a statement failed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use diesel_advisory::{AdvisoryConnection, Error};
+    ///
+    /// let mut held = conn.advisory_session("scheduler").acquire()?;
+    /// let token = held.fencing_token()?;
+    /// println!("scheduler {token} begins");
+    /// held.release()?;
+    /// # Ok::<_, Error>(())
+    /// ```
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the connection is there until then"
+    )]
+    pub fn fencing_token(&mut self) -> Result<FencingToken, Error> {
+        let conn = self.conn.as_mut().expect(GIVEN_BACK);
+        ready(token(&mut Blocking(&mut **conn), &self.locks))
     }
 
     pub(super) fn run<T, E>(

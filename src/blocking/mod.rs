@@ -3,6 +3,8 @@
 pub(crate) mod connection;
 pub(crate) mod guard;
 mod guard_connection;
+mod keeper;
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod session;
 pub(crate) mod transaction;

@@ -1,8 +1,10 @@
 //! A lock for the session.
 
 use std::ops::DerefMut;
+use std::time::Duration;
 
 use super::guard::AdvisoryGuard;
+use super::lease::AdvisoryLease;
 use super::link::{Blocking, PgTransactions, ready};
 use crate::error::Error;
 use crate::lock::options::lock_options;
@@ -26,6 +28,37 @@ pub struct AdvisorySession<'a, D> {
 impl<'a, D> AdvisorySession<'a, D> {
     pub(crate) fn new(conn: D, request: Request<'a>) -> Self {
         Self { conn, request }
+    }
+}
+
+impl<'a, D> AdvisorySession<'a, D>
+where
+    D: DerefMut<Target: PgTransactions> + Send + 'static,
+{
+    /// Makes the lock a lease with this time to live: it is kept alive, and tells its holder when it is lost.
+    ///
+    /// The connection belongs to the lease, so it has to be owned: a pooled one, or a
+    /// `Box<PgConnection>`, with
+    /// [`into_advisory_session`](crate::IntoAdvisorySession::into_advisory_session). A time to live under
+    /// 200 ms is rounded up to it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// # let url = diesel_advisory_sandbox::database_url();
+    /// # use diesel::prelude::*;
+    /// use std::time::Duration;
+    /// use diesel_advisory::{Error, IntoAdvisorySession};
+    ///
+    /// let conn = Box::new(PgConnection::establish(&url)?);
+    /// conn.into_advisory_session("scheduler")
+    ///     .lease(Duration::from_secs(10))
+    ///     .run(|lease| lease.check())?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease(self, time_to_live: Duration) -> AdvisoryLease<'a, D> {
+        AdvisoryLease::new(self.conn, self.request, time_to_live)
     }
 }
 

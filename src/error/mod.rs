@@ -3,8 +3,10 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use self::lost::Lost;
 use self::unavailable::Unavailable;
 
+pub(crate) mod lost;
 pub(crate) mod unavailable;
 
 /// Why a lock was not acquired, or not released.
@@ -138,6 +140,19 @@ pub enum Error {
     /// Options that exclude each other. Nothing was sent to the server.
     #[error("{0}")]
     Unsupported(&'static str),
+
+    /// A lease was lost before the work was done. Another holder may have begun.
+    #[error("{0}")]
+    Lost(Lost),
+
+    /// A lease was given up by its own process: its leader is shutting down, or
+    /// [`resign`](crate::Lease::resign) was called.
+    #[error("the lease was given up: its leader is shutting down, or it has resigned")]
+    ShutDown,
+
+    /// The server cannot give a [fencing token](crate::FencingToken). The lock is held without it.
+    #[error("there is no fencing token: {0}")]
+    NoToken(&'static str),
 
     /// The database or the connection failed, as Diesel reports it.
     #[error(transparent)]

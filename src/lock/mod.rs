@@ -8,4 +8,5 @@ pub(crate) mod modes;
 pub(crate) mod options;
 pub(crate) mod request;
 pub(crate) mod set;
+pub(crate) mod token;
 pub(crate) mod wait;

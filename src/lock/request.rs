@@ -36,4 +36,14 @@ impl<'a> Request<'a> {
             on_standby: false,
         }
     }
+
+    pub(crate) fn into_owned(self) -> Request<'static> {
+        let ids = self.ids.into_iter().map(LockId::into_owned);
+        Request {
+            ids: ids.collect(),
+            mode: self.mode,
+            wait: self.wait,
+            on_standby: self.on_standby,
+        }
+    }
 }

@@ -3,11 +3,13 @@
 //! Blocking and asynchronous connections run the same code, over a [`Link`].
 
 pub(crate) mod attempt;
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod look;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token;
 pub(crate) mod transaction;
 mod verdict;
 pub(crate) mod xact;
@@ -30,17 +32,23 @@ use crate::sql::release::END_SESSION;
 /// [`Error::EmptySet`] and [`Error::EmptyName`] before anything is sent, or [`Error::Database`] if the
 /// server was asked for a hash.
 async fn lock_set<'a, L: Link>(link: &mut L, request: Request<'a>) -> Result<LockSet<'a>, Error> {
+    check_names(&request)?;
+    let mut hashed = Vec::new();
+    if let Some(sql) = server_hashes(&request.ids) {
+        hashed = link.rows::<HashRow>(sql).await?;
+    }
+    Ok(LockSet::new(request, hashed.into_iter().map(LockKey::from)))
+}
+
+/// Refuses a request that names no lock.
+fn check_names(request: &Request<'_>) -> Result<(), Error> {
     if request.ids.is_empty() {
         return Err(Error::EmptySet);
     }
     if request.ids.iter().any(LockId::is_empty_name) {
         return Err(Error::EmptyName);
     }
-    let mut hashed = Vec::new();
-    if let Some(sql) = server_hashes(&request.ids) {
-        hashed = link.rows::<HashRow>(sql).await?;
-    }
-    Ok(LockSet::new(request, hashed.into_iter().map(LockKey::from)))
+    Ok(())
 }
 
 /// Ends the session, and with it all that it holds, and marks the connection as broken.

@@ -45,7 +45,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             Ok(()) => Ok(Taking::Granted),
             Err(error) => {
                 let undo = Undo {
-                    why_refused: "",
+                    checked: false,
                     roll_back: "",
                     close: "",
                     unless_told: UnlessTold::Leave,

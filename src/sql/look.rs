@@ -34,6 +34,10 @@ pub(crate) struct Look {
     allow(dead_code, reason = "for asynchronous connections")
 )]
 impl Look {
+    pub(super) fn new(answer: String, usual: String) -> Self {
+        Self { answer, usual }
+    }
+
     /// A query that selects the answer.
     pub(crate) fn query(&self) -> String {
         format!("SELECT {} AS answer FOR UPDATE", self.answer)
@@ -77,20 +81,24 @@ pub(crate) fn are_locked(ids: &[LockId<'_>]) -> Look {
 
 /// Asks how many locks of the set this session holds, in whatever scope.
 pub(crate) fn held_here(held: &HeldLocks) -> Look {
+    Look {
+        answer: format!("{}::pg_catalog.text", count_held_here(held)),
+        usual: held.keys.len().to_string(),
+    }
+}
+
+/// How many locks of the set this session holds, as an expression.
+pub(super) fn count_held_here(held: &HeldLocks) -> String {
     let mode = match held.mode {
         Mode::Exclusive => "ExclusiveLock",
         Mode::Share => "ShareLock",
     };
     let keys = rows(held.keys.iter().map(|key| key_halves(*key)));
-    Look {
-        answer: format!(
-            "(SELECT pg_catalog.count(*)::pg_catalog.text FROM {keys} \
-             JOIN pg_catalog.pg_locks AS l ON {GRANTED} \
-             WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
-             AND l.mode OPERATOR(pg_catalog.=) '{mode}')"
-        ),
-        usual: held.keys.len().to_string(),
-    }
+    format!(
+        "(SELECT pg_catalog.count(*) FROM {keys} JOIN pg_catalog.pg_locks AS l ON {GRANTED} \
+         WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
+         AND l.mode OPERATOR(pg_catalog.=) '{mode}')"
+    )
 }
 
 /// The condition that `l`, a row of `pg_locks`, says that somebody holds the lock `k`.

@@ -10,9 +10,13 @@ mod cancellation;
 mod catalog;
 mod connections;
 mod errors;
+#[cfg(feature = "async")]
+mod full;
 mod functions;
 mod ids;
 mod inspect;
+#[cfg(feature = "async")]
+mod lease;
 #[cfg(feature = "migrations")]
 mod migrations;
 mod poolers;

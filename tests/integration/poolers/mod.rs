@@ -6,7 +6,7 @@ mod sessions;
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel_advisory::{AdvisoryConnection, Error};
+use diesel_advisory::{AdvisoryConnection, Error, HowLost, IntoAdvisorySession, Lost};
 
 use self::pgbouncer::{Pooler, Turn};
 use crate::support::*;
@@ -172,5 +172,70 @@ fn own_transactions_that_fail_leave_nothing_in_the_pooler() {
         let error = run.join().unwrap();
         assert!(matches!(error, Error::Database(_)), "{error:?}");
     });
+    pooler.assert_clean();
+}
+
+/// Leases a lock, lets another client have its session and do something there, and waits until the lease is
+/// lost.
+fn lose_a_lease(pooler: &Pooler, lock: &str, act: impl FnOnce(&mut PgConnection)) -> Lost {
+    let (conn, mut other) = (Box::new(pooler.connect()), pooler.connect());
+    let run = conn
+        .into_advisory_session(lock)
+        .lease(Duration::from_secs(3));
+    let ran = run.run(|lease| {
+        let is_lock = is_lock(lock.to_owned());
+        let holders = format!("SELECT pid AS value FROM pg_locks WHERE {is_lock}");
+        let session = integer(&mut connect_to(pooler.server.url()), &holders);
+        // The pooler gives the session used last.
+        execute(&mut other, "BEGIN");
+        assert_eq!(pid(&mut other), session);
+        act(&mut other);
+        while lease.is_held() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        execute(&mut other, "ROLLBACK");
+        lease.check()
+    });
+    match ran {
+        Err(Error::Lost(lost)) => lost,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_lease_that_was_switched_away_is_lost_at_the_first_question() {
+    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
+        return;
+    };
+    let lost = lose_a_lease(&pooler, "switched", |_| ());
+    assert_eq!(lost.how, HowLost::Mark);
+}
+
+/// With it, the lock would outlive a silent client.
+#[test]
+fn a_lease_whose_timeout_was_changed_is_lost_at_the_first_question() {
+    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
+        return;
+    };
+    let lost = lose_a_lease(&pooler, "changed", |other| {
+        execute(other, "SET idle_session_timeout = 0; COMMIT");
+    });
+    assert_eq!(lost.how, HowLost::Setting);
+}
+
+#[test]
+fn a_second_lease_on_one_session_is_refused() {
+    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
+        return;
+    };
+    let ttl = Duration::from_secs(30);
+    let run = Box::new(pooler.connect()).into_advisory_session("one");
+    let ran = run.lease(ttl).run(|_| {
+        let other = Box::new(pooler.connect()).into_advisory_session("two");
+        let refused = other.lease(ttl).run(|_| Ok::<_, Error>(()));
+        assert!(matches!(refused, Err(Error::SharedSession)), "{refused:?}");
+        Ok::<_, Error>(())
+    });
+    ran.unwrap();
     pooler.assert_clean();
 }

@@ -8,10 +8,12 @@
 mod asynchronous {
     mod answers;
     mod failed_wait;
+    mod full;
     mod holders;
     mod ids;
     mod instrumentation;
     mod isolation;
+    mod leases;
     mod log;
     mod nesting;
     mod rights;
@@ -22,6 +24,7 @@ mod asynchronous {
     mod sets;
     mod standby;
     mod statements;
+    mod tokens;
     mod transaction;
     mod waiting;
     mod xact;
@@ -35,6 +38,15 @@ mod asynchronous {
             SimpleAsyncConnection as _, TransactionManager,
         };
         pub(crate) use tokio::test as scenario;
+
+        pub(crate) mod queries {
+            pub(crate) use diesel_async::RunQueryDsl;
+        }
+
+        /// Lets others run meanwhile.
+        pub(crate) async fn pause(millis: u64) {
+            tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+        }
 
         pub(crate) use crate::support::asynchronous::*;
 
@@ -56,10 +68,12 @@ mod asynchronous {
 mod blocking {
     mod answers;
     mod failed_wait;
+    mod full;
     mod holders;
     mod ids;
     mod instrumentation;
     mod isolation;
+    mod leases;
     mod log;
     mod nesting;
     mod rights;
@@ -70,6 +84,7 @@ mod blocking {
     mod sets;
     mod standby;
     mod statements;
+    mod tokens;
     mod transaction;
     mod waiting;
     mod xact;
@@ -84,6 +99,14 @@ mod blocking {
         pub(crate) use diesel_advisory_test_macros::{
             blocking as helper, blocking_test as scenario,
         };
+
+        pub(crate) mod queries {
+            pub(crate) use diesel::RunQueryDsl;
+        }
+
+        pub(crate) fn pause(millis: u64) {
+            std::thread::sleep(std::time::Duration::from_millis(millis));
+        }
 
         pub(crate) use crate::support::blocking::connection::*;
 

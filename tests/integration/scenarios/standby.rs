@@ -15,7 +15,7 @@ fn adjusted<L: Adjustable>(lock: L, wait: Wait, allowed: bool) -> L {
 
 /// Takes and frees a lock in every scope: what came of each.
 #[helper]
-async fn take_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Error>; 5] {
+async fn run_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Error>; 5] {
     let lock = adjusted(conn.advisory("standby.around"), wait, allowed);
     let around = lock.run(async |_| Ok(())).await;
     let lock = adjusted(conn.advisory("standby.repeatable"), wait, allowed);
@@ -44,14 +44,14 @@ async fn a_standby_grants_a_lock_only_if_told_to_and_a_promoted_one_always() {
     let standby = primary.standby().start().unwrap();
     let mut conn = connect_to(standby.url()).await;
     for wait in Wait::ALL {
-        for refused in take_each(&mut conn, wait, false).await {
+        for refused in run_each(&mut conn, wait, false).await {
             assert!(
                 matches!(refused, Err(Error::Standby)),
                 "{wait:?}: {refused:?}"
             );
         }
         assert_eq!(integer(&mut conn, HELD).await, 0, "{wait:?}");
-        for taken in take_each(&mut conn, wait, true).await {
+        for taken in run_each(&mut conn, wait, true).await {
             assert!(taken.is_ok(), "{wait:?}: {taken:?}");
         }
         assert_eq!(integer(&mut conn, HELD).await, 0, "{wait:?}");
@@ -60,7 +60,7 @@ async fn a_standby_grants_a_lock_only_if_told_to_and_a_promoted_one_always() {
     primary.crash().unwrap();
     standby.promote().unwrap();
     for wait in Wait::ALL {
-        for taken in take_each(&mut conn, wait, false).await {
+        for taken in run_each(&mut conn, wait, false).await {
             assert!(taken.is_ok(), "{wait:?}: {taken:?}");
         }
     }

@@ -7,6 +7,7 @@ mod pools;
 mod races;
 mod reentrancy;
 mod shared;
+mod tokens;
 mod transactions;
 mod unreleased;
 #[cfg(feature = "async")]

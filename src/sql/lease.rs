@@ -1,0 +1,142 @@
+//! The SQL that makes a session one of a lease, asks it whether it still is, and undoes that.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::answer::{IN_TRANSACTION, MARK, SHARED, STANDBY, marked};
+use super::session::TRANSACTION_IS_OPEN;
+use diesel::result::Error as DieselError;
+
+/// The setting that a lease's mark stands in.
+const SETTING: &str = "diesel_advisory.lease";
+
+/// The setting that keeps what `idle_session_timeout` was.
+const BEFORE: &str = "diesel_advisory.lease_before";
+
+const OTHER_MARK: &str = "mark of the lease is missing";
+const OTHER_TIMEOUT: &str = "timeout of the lease was changed";
+
+/// What a session has while it is one of a lease.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseSettings {
+    /// 16 random hexadecimal digits.
+    mark: String,
+    millis: i32,
+}
+
+/// What a question finds different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Different {
+    Mark,
+    Timeout,
+}
+
+impl LeaseSettings {
+    pub(crate) fn new(millis: i32) -> Self {
+        let random = RandomState::new().hash_one(std::process::id());
+        Self {
+            mark: format!("{random:016x}"),
+            millis,
+        }
+    }
+
+    /// A message that sets them, or fails with a mark where no lease can be.
+    ///
+    /// It is a message of its own: together with the lock, an error after the grant would leave a lock without
+    /// a time to live.
+    pub(crate) fn set(&self) -> String {
+        let Self { mark, millis } = self;
+        format!(
+            "SELECT (CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' \
+             WHEN pg_catalog.pg_is_in_recovery() THEN '{MARK}{STANDBY}' \
+             WHEN pg_catalog.current_setting('{SETTING}', true) OPERATOR(pg_catalog.<>) '' \
+             THEN '{MARK}{SHARED}' \
+             ELSE pg_catalog.left(pg_catalog.concat(\
+             pg_catalog.set_config('{BEFORE}', pg_catalog.current_setting('idle_session_timeout'), false), \
+             pg_catalog.set_config('idle_session_timeout', '{millis}', false), \
+             pg_catalog.set_config('{SETTING}', '{mark}', false)), 0) \
+             OPERATOR(pg_catalog.||) '0' END)::int FOR UPDATE"
+        )
+    }
+
+    /// A message that fails with a mark if they are not what they were.
+    ///
+    /// It is a statement that a balancer sends to the primary, and a driver prepares nothing for it.
+    pub(crate) fn question(&self) -> String {
+        let timeout = as_shown(self.millis);
+        format!(
+            "SELECT (CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
+             WHEN pg_catalog.current_setting('idle_session_timeout') OPERATOR(pg_catalog.<>) '{timeout}' \
+             THEN '{MARK}{OTHER_TIMEOUT}' ELSE '0' END)::int FOR UPDATE",
+            self.is_missing()
+        )
+    }
+
+    /// A message that gives `idle_session_timeout` the value back that it had, and takes the mark off; or
+    /// fails, if the mark is not there.
+    pub(crate) fn put_back(&self) -> String {
+        format!(
+            "SELECT (CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
+             ELSE pg_catalog.left(pg_catalog.concat(\
+             pg_catalog.set_config('idle_session_timeout', pg_catalog.current_setting('{BEFORE}'), false), \
+             pg_catalog.set_config('{BEFORE}', '', false), \
+             pg_catalog.set_config('{SETTING}', '', false)), 0) \
+             OPERATOR(pg_catalog.||) '0' END)::int FOR UPDATE",
+            self.is_missing()
+        )
+    }
+
+    fn is_missing(&self) -> String {
+        let Self { mark, .. } = self;
+        format!(
+            "NOT COALESCE(pg_catalog.current_setting('{SETTING}', true) OPERATOR(pg_catalog.=) '{mark}', false)"
+        )
+    }
+}
+
+impl Different {
+    /// Reads the mark of an error, if it has one.
+    pub(crate) fn of_error(error: &DieselError) -> Option<Self> {
+        let reason = marked(error)?;
+        if reason.starts_with(OTHER_MARK) {
+            Some(Self::Mark)
+        } else if reason.starts_with(OTHER_TIMEOUT) {
+            Some(Self::Timeout)
+        } else {
+            None
+        }
+    }
+}
+
+/// A number of milliseconds as PostgreSQL shows it: in the largest unit in which it is a whole number.
+fn as_shown(millis: i32) -> String {
+    const UNITS: [(i32, &str); 4] = [
+        (24 * 60 * 60 * 1_000, "d"),
+        (60 * 60 * 1_000, "h"),
+        (60 * 1_000, "min"),
+        (1_000, "s"),
+    ];
+    let unit = UNITS.iter().find(|(unit, _)| millis % unit == 0);
+    let (unit, name) = unit.copied().unwrap_or((1, "ms"));
+    format!("{}{name}", millis / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_shown;
+
+    #[test]
+    fn a_time_is_shown_as_postgresql_does() {
+        for (millis, shown) in [
+            (200, "200ms"),
+            (1_000, "1s"),
+            (1_001, "1001ms"),
+            (90_000, "90s"),
+            (120_000, "2min"),
+            (3_600_000, "1h"),
+            (172_800_000, "2d"),
+            (i32::MAX, "2147483647ms"),
+        ] {
+            assert_eq!(as_shown(millis), shown);
+        }
+    }
+}
