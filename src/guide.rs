@@ -211,7 +211,7 @@
 //! ```
 //!
 //! - Session locks return [`Error::InTransaction`](crate::Error::InTransaction) inside a test transaction:
-//!   test code that uses them without one.
+//!   test such code without a test transaction.
 //! - To test what happens when a lock is unavailable, hold it with a session lock of a second connection, as
 //!   in [the first recipe](#answer-with-409-when-a-lock-is-unavailable).
 //! - To test only how your code handles the error, build it: [`Unavailable::new`](crate::Unavailable::new),
@@ -219,22 +219,22 @@
 //!
 //! # Pools
 //!
-//! Whoever waits for a lock holds a connection meanwhile. In a trial with 8 connections and 14 requests that
+//! A session that waits for a lock occupies its connection. In a trial with 8 connections and 14 requests that
 //! waited for one lock, an unrelated request took 2.5 s instead of 0.7 s.
 //!
 //! - Set a `timeout` that is shorter than that of the pool, or use `no_wait` and let the client try again.
 //! - Where many may wait, let them use a pool of their own, so that they cannot use up the other one.
-//! - Do the work on the connection that holds the lock. Who asks the pool for a second connection while
-//!   holding a lock can wait for connections that are all held by sessions waiting for that lock.
+//! - Do the work on the connection that holds the lock. Asking the pool for a second
+//!   connection while you hold a lock can deadlock: every other connection may be waiting for your lock.
 //! - Set `application_name` in the connection URL (`postgres://…/app?application_name=web-3`). It is what
 //!   [`Unavailable`](crate::Unavailable) and [`inspect`](crate::inspect) show.
 //!
 //! Connections go back to the pool without a lock and without an open transaction, also after an error, a
-//! panic, or a dropped future. Where that cannot be had, the session is ended, and the pool opens another
-//! one. There is one exception: a transaction of `diesel-async` itself that is dropped, with an
+//! panic, or a dropped future. Where that is impossible, the session is ended, and the pool opens
+//! another one. One exception: if a `diesel-async` transaction is dropped after it has acquired an
 //! [`advisory_xact`](crate::AsyncAdvisoryConnection::advisory_xact) or a nested
-//! [`advisory`](crate::AsyncAdvisoryConnection::advisory) that has been acquired in it. See
-//! [cancel safety](crate::AsyncAdvisoryConnection#cancel-safety).
+//! [`advisory`](crate::AsyncAdvisoryConnection::advisory) lock, that lock may stay. See [cancel
+//! safety](crate::AsyncAdvisoryConnection#cancel-safety).
 //!
 //! # Timeouts of the server
 //!
@@ -261,10 +261,13 @@
 //!   outside of `[A-Za-z0-9_.:-]` are replaced by `_` there.
 //! - PostgreSQL's [`log_lock_waits`] logs waits that take longer than `deadlock_timeout`.
 //! - `pg_stat_statements` keeps one row for each form of statement, not one for each lock.
-//! - These leave an `ERROR` in the server's log: a wait that has timed out, and everything else that is
-//!   refused by the server; a session whose default isolation level is above read committed, unless the
-//!   transaction names its level; and asking on an asynchronous connection whether a lock is held, if it is.
-//!   A lock that is unavailable with `no_wait` leaves none.
+//! - A lock that is unavailable with `no_wait` leaves nothing in the server's log. These leave an `ERROR`:
+//!   - a wait that has timed out, and everything else that the server refuses;
+//!   - `advisory`, in a session whose default isolation level is above read committed, unless the
+//!     transaction names its level: twice for each that waits;
+//!   - `is_advisory_locked` on an asynchronous connection, if the lock is held.
+//! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
+//!   server's own error, as [`Error::Database`](crate::Error::Database).
 //! - With the feature `tracing`, migrations that wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.
 //!

@@ -18,7 +18,7 @@
 //!
 //! An advisory lock is a lock on a number whose meaning your application defines. PostgreSQL keeps a table
 //! of such locks for each database. A session asks for one, and if another session holds it, the server
-//! lets it wait. Nothing else is locked: rows and tables are as accessible as before, and only code that
+//! makes it wait. Nothing else is locked: rows and tables are as accessible as before, and only code that
 //! asks for the same lock is kept out. That is why it is called *advisory*.
 //!
 //! PostgreSQL releases the lock when the transaction ends or, for a session lock, when it is released or
@@ -148,9 +148,9 @@
 //! | a proxy that closes idle connections | the transaction is rolled back, and the lock released | the lock is released; its holder learns it at its next statement |
 //!
 //! In transaction mode, everyone who waits for a lock occupies one of the pooler's server connections, and
-//! a lock's timeout does not include the time spent in the pooler's own queue. A session lock on a server
-//! session that another client uses is found out by a mark in the setting `diesel_advisory.guards`; two
-//! clients of one process whose locks happen to nest are not. For migrations see
+//! a lock's timeout does not include the time spent in the pooler's own queue. A mark in the
+//! setting `diesel_advisory.guards` detects that another client uses the session of a session lock; it does
+//! not detect two clients of one process whose locks happen to nest. For migrations see
 //! [`migrations`](migrations#behind-a-connection-pooler).
 //!
 //! The server's own timeouts end locks too: see [the guide](guide#timeouts-of-the-server).
@@ -251,7 +251,7 @@ pub use self::lock::{
     key::LockKey,
     token::{FencingToken, ParseFencingTokenError},
 };
-/// Runs a function under an advisory lock, which it takes by
+/// Runs a function under an advisory lock, acquired with
 /// [`advisory`](AdvisoryConnection::advisory) or
 /// [`advisory_session`](AdvisoryConnection::advisory_session).
 #[cfg(feature = "macros")]

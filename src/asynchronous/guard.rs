@@ -5,7 +5,7 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::func::AsyncFunc;
 use super::link::{Async, AsyncPgTransactions, Unfinished, end_session, hand_over};
@@ -210,7 +210,8 @@ where
     ///
     /// It asks the server in every third of `bound`, and takes an answer that fails to come as a loss. A
     /// loss is told no later than `bound` after the last question that was answered was sent. A bound
-    /// under 200 ms is rounded up to it. Only this session is looked at, so the work in the other branch
+    /// under 200 ms is rounded up to it, and one under three of the round trips that it has seen to those;
+    /// the first answer may take a second. Only this session is looked at, so the work in the other branch
     /// of a `select!` uses connections of its own.
     ///
     /// The session gets no time to live, so the server keeps the lock for a client that is cut off. A
@@ -243,16 +244,21 @@ where
         /// Below it, a server that is merely busy would seem to be gone.
         const LEAST: Duration = Duration::from_millis(200);
 
+        /// What the first answer may take, when nothing is known of the network.
+        const FIRST: Duration = Duration::from_secs(1);
+
         async move {
-            let bound = bound.max(LEAST);
-            let mut answered = Instant::now();
+            let mut bound = bound.max(LEAST);
+            let mut until = Instant::now() + bound.max(FIRST);
             loop {
                 let asked = Instant::now();
-                match timeout_at(answered + bound, self.is_held()).await {
-                    Ok(Ok(true)) => answered = asked,
-                    Ok(Ok(false) | Err(_)) | Err(_) => return,
-                }
-                sleep(bound / 3).await;
+                let Ok(Ok(true)) = timeout_at(until, self.is_held()).await else {
+                    return;
+                };
+                // Whatever the network needs, the next question has time for its answer.
+                bound = bound.max(asked.elapsed() * 3);
+                until = asked + bound;
+                sleep_until(asked + bound / 3).await;
             }
         }
     }

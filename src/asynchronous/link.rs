@@ -33,6 +33,9 @@ impl<C> AsyncPgTransactions for C where
 /// Encloses a question inside a transaction, whose answer may be an error.
 const LOOK: &str = "diesel_advisory_look";
 
+/// Fails outside of a transaction.
+const COMMITTING: &str = "SAVEPOINT diesel_advisory_commit";
+
 /// An asynchronous connection as a [`Link`].
 #[derive(Debug)]
 pub(crate) struct Async<'c, C>(pub(crate) &'c mut C);
@@ -149,23 +152,25 @@ impl<C: AsyncPgTransactions> Link for Async<'_, C> {
     /// Nothing in the driver tells whether a transaction is open, and a `COMMIT` outside of one succeeds.
     /// A savepoint outside of one fails.
     async fn commit(&mut self) -> QueryResult<()> {
-        let Err(error) = self
-            .end("SAVEPOINT diesel_advisory_commit; COMMIT", End::Commit)
-            .await
-        else {
+        let commit = format!("{COMMITTING}; COMMIT");
+        let Err(error) = self.end(&commit, End::Commit).await else {
             return Ok(());
         };
         // In a failed transaction nothing but its end is accepted; outside of one, anything is.
         if self.batch("SELECT").await.is_ok() {
             self.count(TransactionDepthChange::DecreaseDepth);
-            return match error {
-                DieselError::DatabaseError(diesel::result::DatabaseErrorKind::Unknown, _) => {
+            // Either the commit has failed, or there was none. The server's language is not known, and
+            // Diesel does not tell the code of an error, so the second is made to happen once more.
+            return match self.batch(COMMITTING).await {
+                Err(outside) if outside.to_string() == error.to_string() => {
                     Err(DieselError::NotInTransaction)
                 }
-                error => Err(error),
+                _ => Err(error),
             };
         }
-        self.batch("ROLLBACK").await?;
+        if self.batch("ROLLBACK").await.is_err() {
+            return Err(error);
+        }
         self.count(TransactionDepthChange::DecreaseDepth);
         Ok(())
     }

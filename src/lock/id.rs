@@ -128,6 +128,8 @@ impl fmt::Display for LockId<'_> {
 mod tests {
     use std::borrow::Cow;
 
+    use proptest::prelude::*;
+
     use super::LockId;
     use crate::lock::key::LockKey;
 
@@ -173,5 +175,23 @@ mod tests {
         assert!(LockId::from(String::new()).is_empty_name());
         assert!(!LockId::from(("", 1)).is_empty_name());
         assert!(!LockId::from(0).is_empty_name());
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_with_parts_is_the_joined_name(name: String, number: u64, text: String) {
+            let joined = format!("{name}:{number}:{text}");
+            let id = LockId::from((&name, number, &text));
+            prop_assert_eq!(&id, &LockId::from(&joined));
+            prop_assert_eq!(id.to_string(), joined.clone());
+            prop_assert_eq!(id.key(), Some(LockKey::from_name(&joined)));
+            prop_assert_eq!(id.clone().into_owned(), id);
+        }
+
+        #[test]
+        fn every_number_is_its_own_key(key: i64, first: i32, second: i32) {
+            prop_assert_eq!(LockId::from(key).key(), Some(LockKey::BigInt(key)));
+            prop_assert_eq!(LockId::from((first, second)).key(), Some(LockKey::Pair(first, second)));
+        }
     }
 }

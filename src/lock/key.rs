@@ -126,6 +126,8 @@ impl fmt::Display for LockKey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::LockKey;
 
     /// The wire format: these values must never change.
@@ -172,6 +174,30 @@ mod tests {
     fn pg_locks_rows_of_other_kinds_are_no_keys() {
         for objsubid in [-1, 0, 3] {
             assert_eq!(LockKey::from_pg_locks(1, 2, objsubid), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_goes_both_ways(key: i64, first: i32, second: i32) {
+            for key in [LockKey::BigInt(key), LockKey::Pair(first, second)] {
+                let (classid, objid, objsubid) = key.to_pg_locks();
+                prop_assert_eq!(LockKey::from_pg_locks(classid, objid, objsubid), Some(key));
+            }
+        }
+
+        #[test]
+        fn every_row_of_an_advisory_lock_is_a_key(classid: u32, objid: u32, objsubid in 1..=2_i16) {
+            let key = LockKey::from_pg_locks(classid, objid, objsubid);
+            prop_assert_eq!(key.map(LockKey::to_pg_locks), Some((classid, objid, objsubid)));
+        }
+
+        #[test]
+        fn the_key_of_every_name_is_what_its_hash_begins_with(name: String) {
+            let (classid, objid, objsubid) = LockKey::from_name(&name).to_pg_locks();
+            let hash = blake3::hash(name.as_bytes()).to_hex();
+            prop_assert_eq!(format!("{classid:08x}{objid:08x}"), &hash[..16]);
+            prop_assert_eq!(objsubid, 1);
         }
     }
 }

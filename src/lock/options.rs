@@ -165,7 +165,7 @@ macro_rules! transaction_options {
         /// does not get this guarantee: the snapshot predates the wait.
         ///
         /// The guarantee also holds in a session whose `default_transaction_isolation` is above read
-        /// committed. Naming the level here saves one round trip then, and an `ERROR` in the server's log.
+        /// committed. Naming the level here saves round trips then, and two `ERROR`s in the server's log.
         ///
         /// It takes a session lock for a moment: a first transaction waits for the lock, and the one of
         /// the closure takes it over. Both are sent in one message, which a connection pooler in

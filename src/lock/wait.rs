@@ -36,6 +36,8 @@ impl From<Option<Duration>> for Wait {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::Wait;
 
     #[test]
@@ -57,6 +59,28 @@ mod tests {
             (Some(Duration::MAX), Wait::Forever),
         ] {
             assert_eq!(Wait::from(timeout), wait, "{timeout:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_duration_is_waited_for_whole_and_less_than_a_millisecond_more(timeout: Duration) {
+            match Wait::from(Some(timeout)) {
+                Wait::No => prop_assert_eq!(timeout, Duration::ZERO),
+                Wait::AtMost(millis) => {
+                    let wait = Duration::from_millis(millis.unsigned_abs().into());
+                    prop_assert!(millis > 0 && wait >= timeout);
+                    prop_assert!(wait - timeout < Duration::from_millis(1));
+                }
+                Wait::Forever => prop_assert!(timeout > Duration::from_millis(2_147_483_647)),
+                Wait::Inherit => prop_assert!(false, "nobody asked for it"),
+            }
+        }
+
+        #[test]
+        fn every_short_duration_is_a_limit(micros in 1_u64..=2_147_483_647_000) {
+            let wait = Wait::from(Some(Duration::from_micros(micros)));
+            prop_assert!(matches!(wait, Wait::AtMost(_)), "{:?}", wait);
         }
     }
 }

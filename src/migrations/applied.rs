@@ -41,15 +41,16 @@ impl Applied {
     /// time, one can fail.
     pub(super) fn read<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<Self> {
         let table = sql_query(
-            "SELECT pg_catalog.current_schema()::text AS schema, \
-             pg_catalog.to_regclass(pg_catalog.quote_ident(pg_catalog.current_schema()) \
-             || '.__diesel_schema_migrations') IS NOT NULL AS exists",
+            "SELECT pg_catalog.current_schema()::pg_catalog.text AS schema, \
+             pg_catalog.to_regclass(pg_catalog.concat(pg_catalog.quote_ident(\
+             pg_catalog.current_schema()), '.__diesel_schema_migrations')) IS NOT NULL AS exists",
         );
         let TableRow { schema, exists } = table.get_result(conn)?;
         let mut versions = Vec::new();
         if exists {
             let rows = sql_query(
-                "SELECT version::text FROM __diesel_schema_migrations ORDER BY version DESC",
+                "SELECT version::pg_catalog.text FROM __diesel_schema_migrations \
+                 ORDER BY version DESC",
             );
             let rows = rows.load::<VersionRow>(conn)?.into_iter();
             versions = rows.map(|row| row.version).collect();

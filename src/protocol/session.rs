@@ -45,7 +45,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             Ok(()) => Ok(Taking::Granted),
             Err(error) => {
                 let undo = Undo {
-                    why_refused: "",
+                    checked: false,
                     roll_back: "",
                     close: "",
                     unless_told: UnlessTold::Leave,
@@ -106,10 +106,15 @@ pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<
     match (answer, released) {
         (Ok(_), Ok(Releasing::Released)) => Err(Error::TransactionLeftOpen),
         (Err(error), Ok(Releasing::Released)) => Err(error.into()),
-        // It had released them before it failed, and only the mark was left.
-        (Err(error), Ok(Releasing::NotHeld)) => {
+        // It had released them before it failed, and only the mark was left; or they were taken in the
+        // transaction, whose rollback has taken the mark off.
+        (Err(error), Ok(Releasing::NotHeld | Releasing::SharedSession)) => {
             link.batch(&locks.mark.forget()).await?;
             Err(error.into())
+        }
+        (Ok(Releasing::InTransaction), Ok(Releasing::SharedSession)) => {
+            link.batch(&locks.mark.forget()).await?;
+            Err(Error::TransactionLeftOpen)
         }
         (_, Ok(answer)) => refused(link, locks, answer).await,
         (first, Err(error)) => {

@@ -19,7 +19,7 @@ use crate::sql::answer::Taking;
 use crate::sql::carry::{
     carried_code, carry_in, carry_out, drop_carried, try_carry_in, try_carry_out,
 };
-use crate::sql::take::{Checks, begin_checked, late_timeout, take, try_take, why_refused};
+use crate::sql::take::{Checks, begin_checked, late_timeout, take, try_take};
 
 /// Encloses the attempt to lock inside of a savepoint that Diesel knows of.
 ///
@@ -85,13 +85,13 @@ async fn begin<L: Link>(
         let code = link.code(try_take(set, checks)).await;
         keep_if_granted(link, code).await?
     } else if modes.is_default() {
-        let (begin, take) = (begin_checked(set), take(set, Checks::None));
-        let sql = format!("{begin}; {take}{}", late_timeout(set));
-        begin_with(link, &sql, set, began, &why_refused(set), "ROLLBACK; ").await?
+        let take = take(set, Checks::None);
+        let sql = [begin_checked(set), "; ", &take, late_timeout(set)].concat();
+        begin_with(link, &sql, set, began, Begin::Checked).await?
     } else {
-        let (begin, take) = (modes.begin(), take(set, checks));
-        let sql = format!("{begin}; {take}{}", late_timeout(set));
-        begin_with(link, &sql, set, began, "", "ROLLBACK; ").await?
+        let take = take(set, checks);
+        let sql = [&*modes.begin(), "; ", &take, late_timeout(set)].concat();
+        begin_with(link, &sql, set, began, Begin::AsAsked).await?
     };
     match answer {
         Taking::SnapshotTooOld => begin_isolated(link, set, modes, began).await,
@@ -113,12 +113,11 @@ async fn begin_isolated<L: Link>(
     began: Instant,
 ) -> QueryResult<Taking> {
     let begin = modes.begin();
-    let undo = format!("ROLLBACK; {}; ", drop_carried(set));
     if set.wait == Wait::No {
         // What the first transaction was told is asked for in the second.
         let (first, second) = (try_carry_out(set), try_carry_in(set));
         let sql = format!("BEGIN; {first}; COMMIT; {begin}; {second}");
-        match begin_with(link, &sql, set, began, "", &undo).await? {
+        match begin_with(link, &sql, set, began, Begin::Carrying).await? {
             Taking::Granted => {}
             refusal => return Ok(refusal),
         }
@@ -130,27 +129,40 @@ async fn begin_isolated<L: Link>(
         "BEGIN; {first}; {}; COMMIT; {begin}; {second}",
         carry_out(set)
     );
-    begin_with(link, &sql, set, began, "", &undo).await
+    begin_with(link, &sql, set, began, Begin::Carrying).await
+}
+
+/// How a message begins a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// By [`begin_checked`].
+    Checked,
+    /// With the modes that the user asked for.
+    AsAsked,
+    /// After another one, which leaves its locks to it.
+    Carrying,
 }
 
 /// Sends statements that begin a transaction and wait for locks.
 ///
 /// If they fail, the server is left in a transaction that Diesel does not know of. It is rolled back.
-/// `why_refused` asks for a cause that the error does not tell.
 async fn begin_with<L: Link>(
     link: &mut L,
     sql: &str,
     set: &LockSet<'_>,
     began: Instant,
-    why_refused: &str,
-    undo: &str,
+    how: Begin,
 ) -> QueryResult<Taking> {
     let Err(error) = link.begin(sql).await else {
         return Ok(Taking::Granted);
     };
+    let roll_back = match how {
+        Begin::Checked | Begin::AsAsked => "ROLLBACK; ".to_owned(),
+        Begin::Carrying => format!("ROLLBACK; {}; ", drop_carried(set)),
+    };
     let undo = Undo {
-        why_refused,
-        roll_back: undo,
+        checked: how == Begin::Checked,
+        roll_back: &roll_back,
         close: "",
         unless_told: UnlessTold::UndoOrEnd,
     };
@@ -197,7 +209,7 @@ async fn nest<L: Link>(
         return Ok(Taking::Granted);
     };
     let undo = Undo {
-        why_refused: "",
+        checked: false,
         roll_back: &format!("ROLLBACK TO SAVEPOINT {ATTEMPT}; "),
         close: &format!("RELEASE SAVEPOINT {savepoint}"),
         unless_told: UnlessTold::Undo,

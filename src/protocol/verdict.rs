@@ -10,14 +10,15 @@ use super::link::Link;
 use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 use crate::sql::answer::Taking;
+use crate::sql::take::why_refused;
 use crate::sql::verdict::{is_free, verdict};
 
 /// How statements that have failed are undone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Undo<'s> {
-    /// A statement that fails with a mark if the statements were refused for a cause that their error
-    /// does not tell.
-    pub(super) why_refused: &'s str,
+    /// Whether the statements were [checked](crate::sql::take::begin_checked) at their begin. Their error does not tell why
+    /// they were refused then.
+    pub(super) checked: bool,
     /// Makes the server forget the failed statements.
     pub(super) roll_back: &'s str,
     /// Ends what that leaves open.
@@ -55,7 +56,7 @@ impl Undo<'_> {
         error: DieselError,
     ) -> QueryResult<Taking> {
         let Self {
-            why_refused,
+            checked,
             roll_back,
             close,
             ..
@@ -66,7 +67,8 @@ impl Undo<'_> {
         }
         let text = timeout_text(set, &error);
         let question = text.map(|text| verdict(set, text, began.elapsed()));
-        if question.is_some() || (is_untold(&error) && !why_refused.is_empty()) {
+        if question.is_some() || (is_untold(&error) && checked) {
+            let why_refused = checked.then(|| why_refused(set)).unwrap_or_default();
             let asked = question.as_deref().unwrap_or_default();
             let answer = link
                 .batch(&format!("{roll_back}{why_refused}{asked}{close}"))

@@ -47,7 +47,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             Ok(()) => Taking::Granted,
             Err(error) => {
                 let undo = Undo {
-                    why_refused: "",
+                    checked: false,
                     roll_back: &undo,
                     close: &close,
                     unless_told: UnlessTold::Leave,

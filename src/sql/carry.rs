@@ -1,6 +1,7 @@
 //! The SQL that hands locks from one transaction to the next, as locks of the session.
 
 use super::keys::Keys;
+use super::marks::process;
 use super::statement::Statement;
 use super::take::{Guards, code_expression};
 use crate::lock::set::LockSet;
@@ -26,7 +27,8 @@ pub(super) fn keep(set: &LockSet<'_>) -> String {
 /// once, and outlive the transaction.
 pub(crate) fn carry_out(set: &LockSet<'_>) -> String {
     format!(
-        "SELECT pg_catalog.pg_advisory_lock({CARRIED}); {}",
+        "SELECT pg_catalog.pg_advisory_lock({}); {}",
+        carried(),
         keep(set)
     )
 }
@@ -43,7 +45,7 @@ pub(crate) fn try_carry_out(set: &LockSet<'_>) -> String {
     let code = code_expression(set);
     let mark = when(
         Some(GRANTED),
-        &format!("pg_catalog.pg_advisory_lock({CARRIED})"),
+        &format!("pg_catalog.pg_advisory_lock({})", carried()),
     );
     format!(
         "{}SELECT pg_catalog.set_config('diesel_advisory.code', ({code})::pg_catalog.text, false); \
@@ -71,20 +73,31 @@ const GRANTED: &str =
 /// The key of a session lock that says: this session has taken others in [`carry_out`].
 ///
 /// A session may have held the same locks before, and PostgreSQL does not tell how often it holds
-/// them. This one it holds only for that, and has its own process id in it.
-const CARRIED: &str = "'1685283442'::int, pg_catalog.pg_backend_pid()";
+/// them. This one it holds only for that. It is a random number of this process and the id of the
+/// session's, so that nobody else holds it, and it is granted at once.
+fn carried() -> String {
+    format!(
+        "'{}'::int, pg_catalog.pg_backend_pid()",
+        i32::from_ne_bytes(process().to_ne_bytes())
+    )
+}
 
-/// The condition that the session holds [`CARRIED`].
-const IS_CARRIED: &str = "EXISTS (SELECT FROM pg_catalog.pg_locks AS c \
-     WHERE c.locktype OPERATOR(pg_catalog.=) 'advisory' \
-     AND c.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
-     AND c.classid OPERATOR(pg_catalog.=) '1685283442'::pg_catalog.oid \
-     AND c.objid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()::pg_catalog.oid \
-     AND c.objsubid OPERATOR(pg_catalog.=) 2)";
+/// The condition that the session holds [`carried`].
+fn is_carried() -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_locks AS c \
+         WHERE c.locktype OPERATOR(pg_catalog.=) 'advisory' \
+         AND c.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
+         AND c.classid OPERATOR(pg_catalog.=) '{}'::pg_catalog.oid \
+         AND c.objid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()::pg_catalog.oid \
+         AND c.objsubid OPERATOR(pg_catalog.=) 2)",
+        process()
+    )
+}
 
 /// Statements that release the session locks of [`carry_out`], if they are still there.
 pub(crate) fn drop_carried(set: &LockSet<'_>) -> String {
-    put_down(set, Some(IS_CARRIED))
+    put_down(set, Some(&is_carried()))
 }
 
 fn carry_in_if(set: &LockSet<'_>, condition: Option<&str>) -> String {
@@ -94,7 +107,7 @@ fn carry_in_if(set: &LockSet<'_>, condition: Option<&str>) -> String {
 
 /// Releases the locks that were carried, and at last the one that says so.
 fn put_down(set: &LockSet<'_>, condition: Option<&str>) -> String {
-    let last = format!("pg_catalog.pg_advisory_unlock({CARRIED})");
+    let last = format!("pg_catalog.pg_advisory_unlock({})", carried());
     format!(
         "{}; SELECT {}",
         for_all(set, "pg_advisory_unlock", condition),

@@ -141,8 +141,8 @@ pub(super) fn first_refused(
 /// The name of an advisory lock function, up to its arguments.
 pub(super) fn function_name(function: &str, mode: Mode) -> String {
     let suffix = match mode {
-        Mode::Exclusive => "",
-        Mode::Share => "_shared",
+        Mode::Exclusive => "(",
+        Mode::Share => "_shared(",
     };
-    format!("pg_catalog.{function}{suffix}(")
+    ["pg_catalog.", function, suffix].concat()
 }

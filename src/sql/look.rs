@@ -226,7 +226,7 @@ pub(crate) const FORGET_ACTIVITY: &str = "SELECT pg_catalog.pg_stat_clear_snapsh
 /// [`HolderRow`]s in the order of the set.
 ///
 /// It asks for the activity of those sessions alone: `pg_stat_activity` would collect that of all.
-/// `pg_locks.pid` is null for a prepared transaction.
+/// `pg_locks.pid` is null for a prepared transaction; the function takes -1, but not 0, for all sessions.
 pub(crate) fn holders(set: &LockSet<'_>, index: Option<usize>) -> String {
     let first = index.unwrap_or(0);
     let count = index.map_or(set.locks.len(), |_| 1);
@@ -238,7 +238,7 @@ pub(crate) fn holders(set: &LockSet<'_>, index: Option<usize>) -> String {
          AS application_name, a.state, pg_catalog.date_part('epoch', \
          pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.state_change) AS seconds_in_state \
          FROM {keys} JOIN pg_catalog.pg_locks AS l ON {GRANTED} \
-         LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(COALESCE(l.pid, -1)) AS a ON true \
+         LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(COALESCE(l.pid, 0)) AS a ON true \
          WHERE COALESCE(l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid(), true) \
          ORDER BY k.i, a.state_change, l.pid"
     )

@@ -14,7 +14,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::statement::{Statement, Value};
 
 /// The setting that the marks stand in, the last one first.
-const SETTING: &str = "diesel_advisory.guards";
+const MARKS: &str = "pg_catalog.current_setting('diesel_advisory.guards', true)";
+
+/// Gives it another value, which stands behind this, with `false` for "not only in this transaction".
+const SET: &str = "pg_catalog.set_config('diesel_advisory.guards', ";
 
 /// What stands there once a session is known to be shared. It is no mark of anybody.
 const SHARED: &str = "shared";
@@ -28,16 +31,9 @@ pub(crate) struct Mark {
 
 impl Mark {
     pub(crate) fn new() -> Self {
-        static PROCESS: OnceLock<u32> = OnceLock::new();
         static GUARDS: AtomicU32 = AtomicU32::new(0);
-        let process = || {
-            let [a, b, c, d, ..] = RandomState::new()
-                .hash_one(std::process::id())
-                .to_ne_bytes();
-            u32::from_ne_bytes([a, b, c, d])
-        };
         Self {
-            process: *PROCESS.get_or_init(process),
+            process: process(),
             guard: GUARDS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -45,44 +41,61 @@ impl Mark {
     /// The condition that the mark on top is that of another process.
     pub(super) fn is_foreign(self) -> String {
         let process = format!("{:08x}", self.process);
-        format!(
-            "NOT pg_catalog.starts_with(pg_catalog.current_setting('{SETTING}', true) \
-             OPERATOR(pg_catalog.||) '{process}', '{process}')"
-        )
+        [
+            "NOT pg_catalog.starts_with(",
+            MARKS,
+            " OPERATOR(pg_catalog.||) '",
+            &process,
+            "', '",
+            &process,
+            "')",
+        ]
+        .concat()
     }
 
     /// An expression that puts the mark on top.
     pub(super) fn push(self) -> Statement {
         Statement::default()
-            .sql(&format!(
-                "pg_catalog.set_config('{SETTING}', pg_catalog.concat("
-            ))
+            .sql(SET)
+            .sql("pg_catalog.concat(")
             .value(Value::Text(self.to_string()))
-            .sql(&format!(
-                ", pg_catalog.current_setting('{SETTING}', true)), false)"
-            ))
+            .sql(", ")
+            .sql(MARKS)
+            .sql("), false)")
     }
 
     /// The condition that the mark is on top.
     pub(super) fn is_on_top(self) -> String {
-        format!("pg_catalog.starts_with(pg_catalog.current_setting('{SETTING}', true), '{self}')")
+        [
+            "pg_catalog.starts_with(",
+            MARKS,
+            ", '",
+            &self.to_string(),
+            "')",
+        ]
+        .concat()
     }
 
     /// An expression that takes the mark on top off.
     pub(super) fn pop() -> String {
-        format!(
-            "pg_catalog.set_config('{SETTING}', pg_catalog.substr(\
-             pg_catalog.current_setting('{SETTING}', true), 17), false)"
-        )
+        [SET, "pg_catalog.substr(", MARKS, ", 17), false)"].concat()
     }
 
     /// A statement that takes the mark out, wherever it stands.
     pub(crate) fn forget(self) -> String {
-        format!(
-            "SELECT pg_catalog.set_config('{SETTING}', pg_catalog.replace(\
-             pg_catalog.current_setting('{SETTING}', true), '{self}', ''), false) FOR UPDATE"
-        )
+        format!("SELECT {SET}pg_catalog.replace({MARKS}, '{self}', ''), false) FOR UPDATE")
     }
+}
+
+/// A random number that stays the same for this process.
+pub(super) fn process() -> u32 {
+    static PROCESS: OnceLock<u32> = OnceLock::new();
+    *PROCESS.get_or_init(|| {
+        let [a, b, c, d, ..] = RandomState::new()
+            .hash_one(std::process::id())
+            .to_ne_bytes();
+        u32::from_ne_bytes([a, b, c, d])
+    })
 }
 
 impl fmt::Display for Mark {
@@ -96,7 +109,7 @@ impl fmt::Display for Mark {
 /// A session without any mark has lost its settings, and is not shared for that.
 pub(crate) fn tell_others() -> String {
     format!(
-        "SELECT CASE WHEN pg_catalog.current_setting('{SETTING}', true) OPERATOR(pg_catalog.<>) '' \
-         THEN pg_catalog.set_config('{SETTING}', '{SHARED}', false) END FOR UPDATE"
+        "SELECT CASE WHEN {MARKS} OPERATOR(pg_catalog.<>) '' THEN {SET}'{SHARED}', false) END \
+         FOR UPDATE"
     )
 }

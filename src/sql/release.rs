@@ -1,7 +1,5 @@
 //! The SQL that releases session locks.
 
-use std::fmt::Write as _;
-
 use super::answer::{IN_TRANSACTION, MARK, NOT_HELD, SHARED};
 use super::keys::Keys;
 use super::marks::Mark;
@@ -22,26 +20,37 @@ pub(crate) struct HeldLocks {
 ///
 /// Where a transaction is open, it fails before anything is released.
 pub(crate) fn release(held: &HeldLocks) -> String {
-    let mut not_held = String::new();
+    let mut not_held = Vec::new();
     for keys in Keys::of(&held.keys) {
         let call = keys.call("pg_advisory_unlock", held.mode);
         // All of them are released, even where one was not held.
         let condition = match keys {
-            Keys::One(_) => format!("NOT {call}"),
+            Keys::One(_) => ["NOT ", &call.to_string()].concat(),
             Keys::Rows { .. } => format!(
                 "(SELECT pg_catalog.count(*){} WHERE NOT {call}) OPERATOR(pg_catalog.>) 0",
                 keys.from()
             ),
         };
-        let _ = write!(not_held, " WHEN {condition} THEN '{MARK}{NOT_HELD}'");
+        not_held.push([" WHEN ", &condition, " THEN '", MARK, NOT_HELD, "'"].concat());
     }
-    format!(
-        "SELECT (CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}'{not_held} \
-         WHEN {} THEN pg_catalog.left({}, 0) OPERATOR(pg_catalog.||) '0' ELSE '{MARK}{SHARED}' END)::int \
-         FOR UPDATE",
-        held.mark.is_on_top(),
-        Mark::pop(),
-    )
+    [
+        "SELECT (CASE WHEN ",
+        TRANSACTION_IS_OPEN,
+        " THEN '",
+        MARK,
+        IN_TRANSACTION,
+        "'",
+        &not_held.concat(),
+        " WHEN ",
+        &held.mark.is_on_top(),
+        " THEN pg_catalog.left(",
+        &Mark::pop(),
+        ", 0) OPERATOR(pg_catalog.||) '0' ELSE '",
+        MARK,
+        SHARED,
+        "' END)::int FOR UPDATE",
+    ]
+    .concat()
 }
 
 /// The same where nobody waits for the answer, and a transaction may be open that Diesel does not know

@@ -27,20 +27,23 @@ pub(super) const TRANSACTION_IS_OPEN: &str =
 /// 1 of 16,923 timeouts, in two in none of 17,054.
 pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
     let guards = Guards::of(set)
-        .and(TRANSACTION_IS_OPEN.to_owned(), 0, IN_TRANSACTION)
+        .and(TRANSACTION_IS_OPEN, 0, IN_TRANSACTION)
         .and(mark.is_foreign(), SHARED_CODE, SHARED);
     let label = label_comment(set);
     let timeout = Timeout::of(set);
     match &Keys::of(&set.keys())[..] {
         [key @ Keys::One(lock)] => {
-            let start = timeout.map(|timeout| format!("{}, ", timeout.start()));
-            format!(
-                "{label}SELECT {}{}; SELECT {}, {}",
-                start.unwrap_or_default(),
-                guards.guarded_lock(*lock, set.mode),
-                key.call("pg_advisory_lock", set.mode),
-                mark.push()
-            )
+            let start = timeout.map(|timeout| [&*timeout.start(), ", "].concat());
+            let keep = key.call("pg_advisory_lock", set.mode);
+            [
+                &*label,
+                "SELECT ",
+                &start.unwrap_or_default(),
+                &guards.guarded_lock(*lock, set.mode),
+                "; SELECT ",
+                &keep.sql(", ").add(mark.push()).to_string(),
+            ]
+            .concat()
         }
         all => {
             let save = timeout.as_ref().map(|_| format!("SELECT {SAVE}; "));
@@ -83,7 +86,9 @@ pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
         .add(mark.push())
         .sql(" IS NULL THEN 1 END");
     Statement::default()
-        .sql(&format!("SELECT CASE{} ELSE ", guards.codes()))
+        .sql("SELECT CASE")
+        .sql(&guards.codes())
+        .sql(" ELSE ")
         .add(first_refused(
             &all,
             "pg_try_advisory_xact_lock",

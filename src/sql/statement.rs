@@ -36,7 +36,12 @@ impl Statement {
     pub(super) fn sql(mut self, sql: &str) -> Self {
         match self.0.last_mut() {
             Some(Piece::Sql(last)) => last.push_str(sql),
-            _ => self.0.push(Piece::Sql(sql.to_owned())),
+            _ => {
+                // Room for what follows, so that it is seldom moved.
+                let mut piece = String::with_capacity(256);
+                piece.push_str(sql);
+                self.0.push(Piece::Sql(piece));
+            }
         }
         self
     }

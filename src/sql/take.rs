@@ -1,6 +1,6 @@
 //! The SQL that takes locks in a transaction.
 
-use std::fmt::Display;
+use std::borrow::Cow;
 
 use super::answer::{MARK, NOT_FREE, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE};
 use super::keys::{Keys, first_refused, function_name};
@@ -24,14 +24,17 @@ pub(crate) enum Checks {
 
 /// What has to be true before a lock is taken: conditions that refuse it, with their number and text.
 #[derive(Debug)]
-pub(super) struct Guards(Vec<(String, i32, &'static str)>);
+pub(super) struct Guards(Vec<Guard>);
+
+/// A condition that refuses a lock, with the number and the text that say so.
+type Guard = (Cow<'static, str>, i32, &'static str);
 
 impl Guards {
     pub(super) fn of(set: &LockSet<'_>) -> Self {
         let mut guards = Vec::new();
         if !set.on_standby {
-            let standby = String::from("pg_catalog.pg_is_in_recovery()");
-            guards.push((standby, STANDBY_CODE, STANDBY));
+            let standby = "pg_catalog.pg_is_in_recovery()";
+            guards.push((standby.into(), STANDBY_CODE, STANDBY));
         }
         Self(guards)
     }
@@ -42,12 +45,17 @@ impl Guards {
         match checks {
             Checks::None => Self(Vec::new()),
             Checks::Standby => Self::of(set),
-            Checks::Snapshot => Self::of(set).and(isolated.to_owned(), SNAPSHOT_CODE, SNAPSHOT),
+            Checks::Snapshot => Self::of(set).and(isolated, SNAPSHOT_CODE, SNAPSHOT),
         }
     }
 
-    pub(super) fn and(mut self, condition: String, code: i32, text: &'static str) -> Self {
-        self.0.push((condition, code, text));
+    pub(super) fn and(
+        mut self,
+        condition: impl Into<Cow<'static, str>>,
+        code: i32,
+        text: &'static str,
+    ) -> Self {
+        self.0.push((condition.into(), code, text));
         self
     }
 
@@ -55,16 +63,17 @@ impl Guards {
     ///
     /// The cast stands around the whole `CASE`. Inside of it, the planner would evaluate the cast of a
     /// constant, and fail always.
-    fn or_number(&self, number: impl Display) -> String {
+    fn or_number(&self, number: impl ToString) -> String {
+        let number = number.to_string();
         if self.0.is_empty() {
-            return format!("'{number}'");
+            return ["'", &number, "'"].concat();
         }
-        let whens = self
-            .0
-            .iter()
-            .map(|(condition, _, text)| format!(" WHEN {condition} THEN '{MARK}{text}'"));
-        let whens = whens.collect::<Vec<_>>().concat();
-        format!("(CASE{whens} ELSE '{number}' END)")
+        let mut pieces = vec!["(CASE"];
+        for (condition, _, text) in &self.0 {
+            pieces.extend([" WHEN ", condition, " THEN '", MARK, text, "'"]);
+        }
+        pieces.extend([" ELSE '", &number, "' END)"]);
+        pieces.concat()
     }
 
     /// A statement that fails if a guard refuses.
@@ -72,26 +81,29 @@ impl Guards {
         if self.0.is_empty() {
             return String::new();
         }
-        format!("SELECT {}::int; ", self.or_number(0))
+        ["SELECT ", &self.or_number(0), "::int; "].concat()
     }
 
     /// The branches of a `CASE` that answer with numbers.
     pub(super) fn codes(&self) -> String {
-        let whens = self
-            .0
-            .iter()
-            .map(|(condition, code, _)| format!(" WHEN {condition} THEN {code}"));
-        whens.collect::<Vec<_>>().concat()
+        let mut codes = String::new();
+        for (condition, code, _) in &self.0 {
+            codes.push_str(&[" WHEN ", condition, " THEN ", &code.to_string()].concat());
+        }
+        codes
     }
 
     /// A call that waits for a lock, and whose key cannot be read if a guard refuses.
     pub(super) fn guarded_lock(&self, key: LockKey, mode: Mode) -> String {
         let open = function_name("pg_advisory_xact_lock", mode);
         match key {
-            LockKey::BigInt(key) if self.0.is_empty() => format!("{open}{})", Value::BigInt(key)),
-            LockKey::BigInt(key) => format!("{open}{}::bigint)", self.or_number(key)),
+            LockKey::BigInt(key) if self.0.is_empty() => {
+                [&open, &*Value::BigInt(key).to_string(), ")"].concat()
+            }
+            LockKey::BigInt(key) => [&open, &*self.or_number(key), "::bigint)"].concat(),
             LockKey::Pair(first, second) => {
-                format!("{open}{}::int, '{second}'::int)", self.or_number(first))
+                let (first, second) = (self.or_number(first), second.to_string());
+                [&open, &*first, "::int, '", &second, "'::int)"].concat()
             }
         }
     }
@@ -118,7 +130,7 @@ pub(crate) fn why_refused(set: &LockSet<'_>) -> String {
                  OR pg_catalog.current_setting('default_transaction_read_only') \
                  OPERATOR(pg_catalog.=) 'on'";
     Guards::of(set)
-        .and(other.to_owned(), SNAPSHOT_CODE, SNAPSHOT)
+        .and(other, SNAPSHOT_CODE, SNAPSHOT)
         .statement()
 }
 
@@ -132,11 +144,11 @@ pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
     match (&Keys::of(&set.keys())[..], Timeout::of(set)) {
         ([Keys::One(key)], None) => {
             let lock = guards.guarded_lock(*key, set.mode);
-            format!("{label}SELECT WHERE {lock} IS NULL")
+            [&label, "SELECT WHERE ", &lock, " IS NULL"].concat()
         }
         ([Keys::One(key)], Some(timeout)) => {
             let lock = guards.guarded_lock(*key, set.mode);
-            format!("{label}SELECT WHERE {} IS NULL", timeout.around(&lock))
+            [&label, "SELECT WHERE ", &timeout.around(&lock), " IS NULL"].concat()
         }
         (all, timeout) => {
             let takes = wait_for_all(all, set, timeout.as_ref());
@@ -212,18 +224,21 @@ impl Timeout {
     /// The arguments of a function are evaluated in their order: the old value is read, the timeout is
     /// set, the lock is waited for, and at last the function puts the old value back.
     fn around(&self, lock: &str) -> String {
-        format!(
-            "pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('lock_timeout'), \
-             {} IS NOT NULL AND {lock} IS NOT NULL)",
-            self.start()
-        )
+        [
+            "pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('lock_timeout'), ",
+            &self.start(),
+            " IS NOT NULL AND ",
+            lock,
+            " IS NOT NULL)",
+        ]
+        .concat()
     }
 
     /// Sets the timeout of a single lock.
     pub(super) fn start(&self) -> String {
         match self {
             Self::Forever | Self::Session => set_timeout("'0'"),
-            Self::Millis(millis) => set_timeout(&format!("'{millis}'")),
+            Self::Millis(millis) => set_timeout(&["'", &millis.to_string(), "'"].concat()),
         }
     }
 
@@ -254,7 +269,7 @@ impl Timeout {
 }
 
 fn set_timeout(value: &str) -> String {
-    format!("pg_catalog.set_config('lock_timeout', {value}, true)")
+    ["pg_catalog.set_config('lock_timeout', ", value, ", true)"].concat()
 }
 
 /// `SELECT`s the [code](super::answer::Taking::of_code) of taking locks without waiting for them.
@@ -263,7 +278,8 @@ fn set_timeout(value: &str) -> String {
 pub(crate) fn try_take(set: &LockSet<'_>, checks: Checks) -> Statement {
     let guards = Guards::with(set, checks);
     Statement::default()
-        .sql(&format!("SELECT CASE{}", guards.codes()))
+        .sql("SELECT CASE")
+        .sql(&guards.codes())
         .add(match &Keys::of(&set.keys())[..] {
             [key @ Keys::One(_)] => Statement::default()
                 .sql(" WHEN ")

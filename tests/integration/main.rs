@@ -10,6 +10,8 @@ mod cancellation;
 mod catalog;
 mod connections;
 mod errors;
+#[cfg(feature = "async")]
+mod full;
 mod functions;
 mod ids;
 mod inspect;

@@ -8,8 +8,8 @@ use super::actions::Inside;
 use super::polls::{Moment, Polls};
 use super::witness::Witness;
 use crate::support::async_pools::Kind;
-use crate::support::asynchronous::{begin, connect};
-use crate::support::unique;
+use crate::support::asynchronous::{begin, connect, execute, insert, table};
+use crate::support::{committed, unique};
 
 #[tokio::test]
 async fn a_guard_that_is_dropped() {
@@ -34,6 +34,32 @@ async fn a_guard_that_is_dropped() {
                     .assert_nothing_left(kind, pool, &Inside::default(), &lock, &case)
                     .await;
             }
+        }
+    }
+}
+
+/// Diesel knows nothing of it: only the server does.
+#[tokio::test]
+async fn a_guard_that_is_dropped_in_a_raw_transaction() {
+    let mut witness = Witness::new().await;
+    let table = table(&mut connect().await).await;
+    for kind in Kind::ALL {
+        for fails in [false, true] {
+            let case = format!("{kind:?}, fails: {fails}");
+            let lock = unique("cancellation.raw");
+            let pool = kind.pool_of_one(Sandbox::shared().url()).await;
+            let lock_of_pool = pool.get().await.into_advisory_session(&lock);
+            let mut held = lock_of_pool.acquire().await.unwrap();
+            execute(&mut held, "BEGIN").await;
+            insert(&mut held, &table, 1).await.unwrap();
+            if fails {
+                held.batch_execute("SELECT 1 / 0").await.unwrap_err();
+            }
+            drop(held);
+            witness
+                .assert_nothing_left(kind, pool, &Inside::default(), &lock, &case)
+                .await;
+            assert_eq!(committed(&table), [], "{case}");
         }
     }
 }

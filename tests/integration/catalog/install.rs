@@ -73,6 +73,19 @@ fn the_search_path_is_restored() {
     assert_eq!(text(&mut conn, search_path), PATH);
 }
 
+/// It is set in a transaction that Diesel does not know of.
+#[test]
+fn under_a_search_path_of_the_transaction_it_is_installed() {
+    let mut conn = connect_to(&database());
+    let before = "SET search_path = public; BEGIN; SET LOCAL search_path = \"it's mine\"";
+    execute(&mut conn, before);
+    catalog::install(&mut conn).unwrap();
+    catalog::install(&mut conn).unwrap();
+    let search_path = "SELECT current_setting('search_path') AS value";
+    assert_eq!(text(&mut conn, search_path), "public");
+    assert!(schemas(&mut conn).contains("diesel_advisory.locks"));
+}
+
 #[test]
 fn many_install_at_once() {
     let url = database();

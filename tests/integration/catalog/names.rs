@@ -1,5 +1,6 @@
 //! The names in the catalog.
 
+use std::sync::Barrier;
 use std::thread;
 
 use diesel::prelude::*;
@@ -119,4 +120,62 @@ fn registering_refuses() {
             .of(LockKey::from_name("a"))
             .is_empty()
     );
+}
+
+/// Above read committed, a name that another process has added since would be a failure.
+#[test]
+fn many_register_at_once_in_sessions_whose_default_is_above_read_committed() {
+    const ROUNDS: usize = 20;
+
+    let (url, mut conn) = installed();
+    let start = Barrier::new(6);
+    let register = &|level: Level| {
+        let mut conn = connect_to(&url);
+        let level = level.name();
+        let set = format!("SET default_transaction_isolation = '{level}'");
+        execute(&mut conn, &set);
+        // Who has failed goes on, so that nobody waits for it.
+        let rounds = (0..ROUNDS).map(|round| {
+            let names = (0..50).map(|number| format!("report {round} {number}"));
+            let names: Vec<_> = names.collect();
+            start.wait();
+            catalog::register(&mut conn, &names)
+        });
+        rounds.collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let levels = [Level::RepeatableRead, Level::Serializable].repeat(3);
+        let threads = levels
+            .into_iter()
+            .map(|level| scope.spawn(move || register(level)));
+        for thread in threads.collect::<Vec<_>>() {
+            for registered in thread.join().unwrap() {
+                assert_eq!(registered.unwrap(), []);
+            }
+        }
+    });
+    let count = "SELECT count(*)::int AS value FROM diesel_advisory.lock_names";
+    assert_eq!(integer(&mut conn, count), 1_000);
+}
+
+/// An index takes values of up to 2,704 bytes.
+#[test]
+fn names_of_any_length_are_registered() {
+    let (_, mut conn) = installed();
+    let long = |end: &str| {
+        // Nothing that could be compressed.
+        let random =
+            (0..4_000).map(|number| format!("{:?}", LockKey::from_name(&number.to_string())));
+        random.collect::<String>() + end
+    };
+    let names = [long("a"), long("b")];
+    for _ in 0..2 {
+        assert_eq!(catalog::register(&mut conn, &names).unwrap(), []);
+    }
+    let count = "SELECT count(*)::int AS value FROM diesel_advisory.lock_names";
+    assert_eq!(integer(&mut conn, count), 2);
+    let known = catalog::names(&mut conn).unwrap();
+    for name in &names {
+        assert_eq!(known.of(LockKey::from_name(name)), [name.as_str()]);
+    }
 }

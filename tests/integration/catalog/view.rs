@@ -4,6 +4,7 @@ use std::thread;
 
 use diesel::prelude::*;
 use diesel_advisory::{LockKey, catalog};
+use diesel_advisory_sandbox::Sandbox;
 
 use super::installed;
 use crate::support::*;
@@ -73,4 +74,33 @@ fn the_view_shows_who_waits_for_whom() {
     assert_eq!(row(&mut conn, "lock", &detail), "a");
     drop(holder);
     waiter.join().unwrap();
+}
+
+#[test]
+fn the_view_calls_a_prepared_transaction_what_it_is() {
+    let builder = Sandbox::builder().setting("max_prepared_transactions", "1");
+    let server = builder.start().unwrap();
+    let mut conn = connect_to(server.url());
+    catalog::install(&mut conn).unwrap();
+    let prepare = "BEGIN; SELECT pg_advisory_xact_lock(7); PREPARE TRANSACTION 'x'";
+    execute(&mut conn, prepare);
+    let columns = "lock, mode, status, pid, application, state, blocked_by";
+    assert_eq!(
+        row(&mut conn, columns, "true"),
+        "7 exclusive held prepared transaction {}"
+    );
+}
+
+/// PostgreSQL goes on showing the activity that it has shown first.
+#[test]
+fn in_one_transaction_the_view_shows_each_holder_as_it_is_now() {
+    let (url, mut conn) = installed();
+    begin(&mut conn);
+    for name in ["first", "second"] {
+        let mut holder = Holder::at(&url, "a");
+        holder.execute(&format!("SET application_name = '{name}'"));
+        let seen = row(&mut conn, "application, state", "status = 'held'");
+        assert_eq!(seen, format!("{name} idle"));
+    }
+    roll_back(&mut conn);
 }

@@ -3,6 +3,7 @@
 mod closures;
 
 use std::error::Error as StdError;
+use std::ffi::CString;
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -90,8 +91,8 @@ fn database() -> Error {
 }
 
 fn database_with_source() -> Error {
-    let parse = "x".parse::<i32>().unwrap_err();
-    DieselError::DeserializationError(Box::new(parse)).into()
+    let not_utf8 = CString::new([0xff]).unwrap().into_string().unwrap_err();
+    DieselError::DeserializationError(Box::new(not_utf8)).into()
 }
 
 /// Each variant as it comes about, what it begins and ends with, and what its source says.
@@ -197,10 +198,10 @@ const CASES: [Case; 12] = [
         database_with_source,
         |error| matches!(error, Error::Database(DieselError::DeserializationError(_))),
         [
-            "invalid digit found in string",
-            "invalid digit found in string",
+            "C string contained non-utf8 bytes",
+            "C string contained non-utf8 bytes",
         ],
-        None,
+        Some("invalid utf-8 sequence of 1 bytes from index 0"),
     ),
 ];
 

@@ -211,3 +211,20 @@ fn a_prepared_transaction_has_no_process() {
     );
     assert_eq!((lock.user, lock.state, lock.since), (None, None, None));
 }
+
+/// PostgreSQL goes on showing the activity that it has shown first.
+#[test]
+fn in_one_transaction_inspect_shows_each_holder_as_it_is_now() {
+    let url = database();
+    let mut conn = connect_to(&url);
+    begin(&mut conn);
+    for name in ["first", "second"] {
+        let mut holder = Holder::at(&url, "a");
+        holder.execute(&format!("SET application_name = '{name}'"));
+        let seen: Lock = inspect::locks().get_result(&mut conn).unwrap();
+        assert_eq!(seen.application.as_deref(), Some(name));
+        assert_eq!(seen.state.as_deref(), Some("idle"));
+        assert_eq!(seen.pid, Some(holder.pid()));
+    }
+    roll_back(&mut conn);
+}

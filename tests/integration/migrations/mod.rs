@@ -11,6 +11,7 @@ mod output;
 mod pending;
 mod processes;
 mod source;
+mod waits;
 
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};

@@ -1,6 +1,7 @@
 //! Behind a connection pooler in transaction mode, which gives each transaction whatever session is free.
 
 mod pgbouncer;
+mod sessions;
 
 use std::time::Duration;
 

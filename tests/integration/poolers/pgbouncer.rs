@@ -71,6 +71,10 @@ impl Pooler {
         })
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn connect(&self) -> PgConnection {
         connect_to(&self.url)
     }

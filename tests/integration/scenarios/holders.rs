@@ -45,6 +45,7 @@ async fn a_prepared_transaction_is_told_as_what_it_is() {
     begin(&mut conn).await;
     let unavailable = refused(&mut conn, "holders").await;
     roll_back(&mut conn).await;
+    assert_eq!(unavailable.holders.len(), 1);
     assert!(unavailable.holders[0].is_prepared_transaction());
     let message = unavailable.to_string();
     assert!(message.contains("prepared transaction"), "{message}");

@@ -6,7 +6,7 @@ use diesel_advisory::Error;
 
 use super::side::*;
 use crate::support::{
-    Failure, Holder, SOURCES, Wait, assert_free, at_level, committed, locks_of, unique,
+    Failure, Holder, Level, SOURCES, Wait, assert_free, at_level, committed, locks_of, unique,
 };
 
 #[scenario]
@@ -41,6 +41,37 @@ async fn at_every_isolation_level_the_last_holders_work_is_seen() {
             assert_eq!(committed(&table), [3]);
             assert_clean(&mut conn).await;
             assert_free(lock);
+        }
+    }
+}
+
+/// Above read committed, a session lock beside those that were asked for leads from one transaction into
+/// the next. Nobody else may be in the way of that one, nor be taken for its holder.
+#[scenario]
+async fn whoever_holds_a_pair_with_the_process_id_is_not_in_the_way() {
+    for level in [Level::RepeatableRead, Level::Serializable] {
+        for wait in Wait::WAITING {
+            let case = format!("{level:?}, {wait:?}");
+            let lock = unique("isolation.pair");
+            let mut conn = connect().await;
+            let (table, pid) = (table(&mut conn).await, pid(&mut conn).await);
+            let _other = Holder::of((1_685_283_442, pid));
+            insert(&mut conn, &table, 1).await.unwrap();
+            let mut holder = Holder::of(lock.clone());
+            holder.execute(&format!("BEGIN; UPDATE {table} SET value = value + 1"));
+            let committing = holder.when_queued(lock.clone(), |mut holder| {
+                holder.execute("COMMIT");
+            });
+            // Whatever is waited for is an error, and no hang.
+            execute(&mut conn, "SET statement_timeout = '20s'").await;
+            let run = wait.on(at_level!(Some(level), conn.advisory(&lock)));
+            let run = run.run(async |conn| Ok::<_, Failure>(values(conn, &table).await));
+            assert_eq!(run.await.expect(&case), [2], "{case}");
+            let run = at_level!(Some(level), conn.advisory(&lock)).no_wait();
+            let run = run.run(async |conn| Ok::<_, Failure>(values(conn, &table).await));
+            assert_eq!(run.await.expect(&case), [2], "{case}");
+            committing.join().unwrap();
+            assert_clean(&mut conn).await;
         }
     }
 }

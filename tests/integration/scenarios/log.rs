@@ -6,7 +6,7 @@ use diesel_advisory::Error;
 use diesel_advisory_sandbox::Sandbox;
 
 use super::side::*;
-use crate::support::{Holder, LEVELS, Wait, at_level};
+use crate::support::{Holder, LEVELS, Level, Wait, at_level};
 
 /// The errors that the server has logged, each with its statement.
 fn errors(server: &Sandbox) -> Vec<String> {
@@ -63,5 +63,32 @@ async fn a_timeout_leaves_one_error_and_less_than_a_kilobyte_with_it() {
     // transaction into the next.
     for statement in statements {
         assert!(statement.len() < 850, "{statement}");
+    }
+}
+
+/// What the guide says of it: two for each transaction, unless it names its level.
+#[scenario]
+async fn a_free_lock_in_a_session_above_read_committed_leaves_two_errors_unless_it_names_its_level()
+{
+    let server = Sandbox::start().unwrap();
+    let mut conn = connect_to(server.url()).await;
+    let mut expected = 0;
+    for default in [Level::RepeatableRead, Level::Serializable] {
+        let set = format!("SET default_transaction_isolation = '{}'", default.name());
+        execute(&mut conn, &set).await;
+        for wait in Wait::ALL {
+            for level in LEVELS {
+                let run = wait.on(at_level!(Some(level), conn.advisory("log")));
+                run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+            }
+            let logged = errors(&server);
+            assert_eq!(logged.len(), 2 * expected, "{wait:?}: {logged:#?}");
+            let run = wait.on(conn.advisory("log"));
+            run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+            // A query with parameters answers, and needs no error.
+            expected += if wait == Wait::No { 0 } else { 2 };
+            let logged = errors(&server);
+            assert_eq!(logged.len(), 2 * expected, "{wait:?}: {logged:#?}");
+        }
     }
 }

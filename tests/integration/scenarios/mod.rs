@@ -6,7 +6,9 @@
 #[cfg(feature = "async")]
 #[path = "."]
 mod asynchronous {
+    mod answers;
     mod failed_wait;
+    mod full;
     mod holders;
     mod ids;
     mod instrumentation;
@@ -64,7 +66,9 @@ mod asynchronous {
 
 #[path = "."]
 mod blocking {
+    mod answers;
     mod failed_wait;
+    mod full;
     mod holders;
     mod ids;
     mod instrumentation;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel_advisory::{Error, LockId, inspect};
+use diesel_advisory::{AdvisoryConnection, Error, LockId, inspect};
 
 use super::side::*;
 use crate::support::{self, Holder, LEVELS, Wait, at_level};
@@ -34,11 +34,19 @@ async fn a_hostile_search_path_changes_nothing_about_a_lock() {
         Wait::Forever,
         Wait::No,
     ];
+    let mut holder = support::connect_to(&url);
     for id in ids {
         for wait in waits {
             take_each(&mut conn, wait, &id).await;
         }
         assert!(!conn.is_advisory_locked(id.clone()).await.unwrap(), "{id}");
+        let held = AdvisoryConnection::advisory_session(&mut holder, id.clone()).acquire();
+        let held = held.unwrap();
+        assert!(conn.is_advisory_locked(id.clone()).await.unwrap(), "{id}");
+        for wait in [Wait::No, Wait::AtMost(Duration::from_millis(5))] {
+            refused_each(&mut conn, wait, &id).await;
+        }
+        held.release().unwrap();
     }
     let _holder = Holder::at(&url, "search_path");
     assert!(conn.is_advisory_locked("search_path").await.unwrap());
@@ -46,9 +54,6 @@ async fn a_hostile_search_path_changes_nothing_about_a_lock() {
     support::execute(&mut other, support::HOSTILE);
     let locks = diesel::RunQueryDsl::load::<inspect::Lock>(inspect::locks(), &mut other);
     assert!(!locks.unwrap().is_empty());
-    for wait in [Wait::No, Wait::AtMost(Duration::from_millis(5))] {
-        refused_each(&mut conn, wait).await;
-    }
 }
 
 /// Acquires and frees the lock, and a set of three, in every scope and at every level.
@@ -76,19 +81,25 @@ async fn take_each(conn: &mut Conn, wait: Wait, id: &LockId<'static>) {
     held.release().await.expect(&case);
 }
 
-/// Asks for a lock that another session holds.
+/// Asks for a lock that another session holds, alone and in a set.
 #[helper]
-async fn refused_each(conn: &mut Conn, wait: Wait) {
+async fn refused_each(conn: &mut Conn, wait: Wait, id: &LockId<'static>) {
     for level in LEVELS {
-        let run = at_level!(Some(level), conn.advisory("search_path"));
+        let run = at_level!(Some(level), conn.advisory(id.clone()));
         let ran = wait.on(run).run(async |_| Ok::<_, Error>(())).await;
         assert!(ran.is_err_and(|error| error.is_unavailable()), "{level:?}");
     }
     begin(conn).await;
-    let acquired = wait.on(conn.advisory_xact("search_path")).acquire().await;
+    let acquired = wait.on(conn.advisory_xact(id.clone())).acquire().await;
     assert!(acquired.is_err_and(|error| error.is_unavailable()));
+    let set = conn.advisory(id.clone()).and("two").and((3, 3));
+    let ran = wait.on(set).run(async |_| Ok::<_, Error>(())).await;
+    assert!(ran.is_err_and(|error| error.is_unavailable()));
     roll_back(conn).await;
-    let run = wait.on(conn.advisory_session("search_path"));
+    let set = conn.advisory_session(id.clone()).and("two").and((3, 3));
+    let ran = wait.on(set).run(async |_| Ok::<_, Error>(())).await;
+    assert!(ran.is_err_and(|error| error.is_unavailable()));
+    let run = wait.on(conn.advisory_session(id.clone()));
     let ran = run.run(async |_| Ok::<_, Error>(())).await;
     assert!(ran.is_err_and(|error| error.is_unavailable()));
 }

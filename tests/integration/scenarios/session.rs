@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use diesel_advisory::Error;
 
+use super::round_trips::counted;
 use super::side::*;
 use crate::support::{
     Failure, Holder, Wait, assert_free, assert_taken, committed, locks_of, unavailable, unique,
@@ -142,6 +143,40 @@ async fn inside_a_transaction_session_locks_are_refused() {
     });
     transaction.await.unwrap();
     assert_eq!(committed(&table), [1, 2]);
+    assert_clean(&mut conn).await;
+    assert_free(lock);
+}
+
+/// Diesel does not know of it. The server does, in the message that takes the lock.
+#[scenario]
+async fn inside_a_raw_transaction_session_locks_are_refused() {
+    let lock = unique("session.raw");
+    let (proxy, mut conn) = counted().await;
+    for wait in Wait::WAITING {
+        execute(&mut conn, "BEGIN").await;
+        proxy.reset();
+        let acquired = wait.on(conn.advisory_session(&lock)).acquire().await;
+        assert_refused(&acquired.map(drop));
+        assert_eq!(proxy.round_trips(), 1 + ERROR, "{wait:?}");
+        execute(&mut conn, "ROLLBACK").await;
+        assert_clean(&mut conn).await;
+        assert_free(lock.clone());
+    }
+}
+
+/// A query with parameters cannot see it, but its release does.
+#[scenario]
+async fn inside_a_raw_transaction_a_session_lock_without_waiting_is_told_at_its_end() {
+    let lock = unique("session.raw");
+    let mut conn = connect().await;
+    let table = table(&mut conn).await;
+    execute(&mut conn, "BEGIN").await;
+    let run = conn.advisory_session(&lock).no_wait();
+    assert_left_open(
+        &run.run(async |conn| Ok(insert(conn, &table, 1).await?))
+            .await,
+    );
+    assert_eq!(committed(&table), []);
     assert_clean(&mut conn).await;
     assert_free(lock);
 }

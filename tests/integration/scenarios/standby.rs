@@ -1,5 +1,7 @@
 //! A standby, whose locks exclude nobody on the primary.
 
+use std::time::Duration;
+
 use diesel_advisory::Error;
 use diesel_advisory_sandbox::Sandbox;
 
@@ -13,7 +15,7 @@ fn adjusted<L: Adjustable>(lock: L, wait: Wait, allowed: bool) -> L {
 
 /// Takes and frees a lock in every scope: what came of each.
 #[helper]
-async fn take_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Error>; 5] {
+async fn run_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Error>; 5] {
     let lock = adjusted(conn.advisory("standby.around"), wait, allowed);
     let around = lock.run(async |_| Ok(())).await;
     let lock = adjusted(conn.advisory("standby.repeatable"), wait, allowed);
@@ -42,14 +44,14 @@ async fn a_standby_grants_a_lock_only_if_told_to_and_a_promoted_one_always() {
     let standby = primary.standby().start().unwrap();
     let mut conn = connect_to(standby.url()).await;
     for wait in Wait::ALL {
-        for refused in take_each(&mut conn, wait, false).await {
+        for refused in run_each(&mut conn, wait, false).await {
             assert!(
                 matches!(refused, Err(Error::Standby)),
                 "{wait:?}: {refused:?}"
             );
         }
         assert_eq!(integer(&mut conn, HELD).await, 0, "{wait:?}");
-        for taken in take_each(&mut conn, wait, true).await {
+        for taken in run_each(&mut conn, wait, true).await {
             assert!(taken.is_ok(), "{wait:?}: {taken:?}");
         }
         assert_eq!(integer(&mut conn, HELD).await, 0, "{wait:?}");
@@ -58,8 +60,47 @@ async fn a_standby_grants_a_lock_only_if_told_to_and_a_promoted_one_always() {
     primary.crash().unwrap();
     standby.promote().unwrap();
     for wait in Wait::ALL {
-        for taken in take_each(&mut conn, wait, false).await {
+        for taken in run_each(&mut conn, wait, false).await {
             assert!(taken.is_ok(), "{wait:?}: {taken:?}");
         }
     }
+}
+
+/// It is that server's own, so it excludes those who come after the promotion, and nobody on the primary.
+#[scenario]
+async fn a_lock_held_on_a_standby_is_held_by_the_server_that_it_becomes() {
+    let primary = Sandbox::start().unwrap();
+    let standby = primary.standby().start().unwrap();
+    let mut conn = connect_to(standby.url()).await;
+    let lock = conn.advisory_session("standby.held").allow_standby();
+    let mut held = lock.acquire().await.unwrap();
+    let mut on_primary = connect_to(primary.url()).await;
+    let other = on_primary.advisory_session("standby.held").no_wait();
+    let other = other.try_acquire().await.unwrap().unwrap();
+    primary.crash().unwrap();
+    standby.promote().unwrap();
+    assert!(held.is_held().await.unwrap());
+    let mut later = connect_to(standby.url()).await;
+    for wait in [Wait::No, Wait::AtMost(Duration::from_millis(5))] {
+        for refused in take_one(&mut later, wait, "standby.held").await {
+            let refused = refused.unwrap_err();
+            assert!(refused.is_unavailable(), "{wait:?}: {refused:?}");
+        }
+    }
+    assert!(matches!(other.release().await, Err(Error::Database(_))));
+    held.release().await.unwrap();
+    for taken in take_one(&mut later, Wait::No, "standby.held").await {
+        taken.unwrap();
+    }
+}
+
+/// Takes and frees one lock in two scopes.
+#[helper]
+async fn take_one(conn: &mut Conn, wait: Wait, lock: &str) -> [Result<(), Error>; 2] {
+    let around = wait.on(conn.advisory(lock)).run(async |_| Ok(())).await;
+    let session = wait
+        .on(conn.advisory_session(lock))
+        .run(async |_| Ok(()))
+        .await;
+    [around, session]
 }

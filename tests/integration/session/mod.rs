@@ -9,5 +9,6 @@ mod reentrancy;
 mod shared;
 mod tokens;
 mod transactions;
+mod unreleased;
 #[cfg(feature = "async")]
 mod watched;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use diesel_advisory::{AsyncAdvisoryConnection, AsyncAdvisoryGuard, IntoAsyncAdvisorySession};
-use diesel_advisory_sandbox::Sandbox;
+use diesel_advisory_sandbox::{Direction, Proxy, Sandbox};
 use diesel_async::AsyncPgConnection;
 
 use crate::support::asynchronous::{connect, connect_to, execute, pid};
-use crate::support::{assert_free, unique};
+use crate::support::{PATIENCE, assert_free, unique};
 
 /// Within which a loss has to be told.
 const BOUND: Duration = Duration::from_secs(2);
@@ -138,6 +138,53 @@ async fn as_long_as_the_lock_is_held_nothing_is_told() {
     assert!(held.is_held().await.unwrap());
     held.release().await.unwrap();
     assert_free(lock);
+}
+
+/// Waits until so many questions were sent, and tells when that was.
+async fn asked(proxy: &Proxy, count: usize) -> Instant {
+    let asked = async {
+        while proxy.sent().len() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Instant::now()
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_is_slower_than_the_bound_is_no_loss() {
+    let (proxy, lock) = (Sandbox::shared().proxy(), unique("lost.slow"));
+    let mut held = acquire(proxy.url(), &lock).await;
+    // Longer than the bound, and than what it is rounded up to.
+    proxy.delay(Direction::Both, Duration::from_millis(150));
+    proxy.reset();
+    tokio::select! {
+        () = held.lost(Duration::from_millis(1)) => panic!("told after {} questions", proxy.sent().len()),
+        _ = asked(&proxy, 8) => {}
+    }
+    proxy.delay(Direction::Both, Duration::ZERO);
+    held.release().await.unwrap();
+    assert_free(lock);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bound_counts_from_the_last_question_that_was_answered() {
+    /// Less than a round trip, which an answer comes later than its question.
+    const SLACK: Duration = Duration::from_millis(500);
+
+    let (proxy, lock) = (Sandbox::shared().proxy(), unique("lost.bound"));
+    let mut held = acquire(proxy.url(), &lock).await;
+    proxy.delay(Direction::Both, Duration::from_millis(300));
+    proxy.reset();
+    let watching = tokio::spawn(async move {
+        held.lost(BOUND).await;
+        Instant::now()
+    });
+    let last_answered = asked(&proxy, 2).await;
+    asked(&proxy, 3).await;
+    proxy.swallow(Direction::ToClient);
+    let took = watching.await.unwrap() - last_answered;
+    assert!(took <= BOUND + SLACK, "{took:?}");
 }
 
 /// What it is for: work that is stopped when it is not protected any more.

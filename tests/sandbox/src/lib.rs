@@ -21,8 +21,11 @@
 //! ```
 //!
 //! Tests that can share a server use [`Sandbox::shared`]. Those that count, delay, swallow or cut what
-//! goes over the wire put a [`Proxy`] in between. To try something by hand, the package's program runs a command
-//! with `DATABASE_URL` set: `cargo run -p diesel-advisory-sandbox -- sh -c 'psql $DATABASE_URL'`.
+//! goes over the wire put a [`Proxy`] in between. [`Sandbox::standby`] makes a hot standby, and
+//! [`PgBouncer`], [`Pgpool`] and [`HaProxy`] stand in front of servers as they do in production.
+//!
+//! To try something by hand, the package's program runs a command with `DATABASE_URL` set:
+//! `cargo run -p diesel-advisory-sandbox -- sh -c 'psql $DATABASE_URL'`.
 
 mod builder;
 mod doctest;

@@ -22,7 +22,18 @@ start() {
 stop() {
     [ -n "$pooler" ] || return 0
     kill "-$signal" "$pooler" 2>/dev/null
+    # For one that does not obey. It sleeps for moments only, because the last of them outlives it.
+    (
+        tries=100
+        while [ "$tries" -gt 0 ]; do
+            tries=$((tries - 1))
+            sleep 0.1 || sleep 1
+        done
+        kill -KILL "$pooler"
+    ) </dev/null >/dev/null 2>&1 &
     wait "$pooler"
+    # Other signals are ignored while this program ends.
+    kill -KILL "$!" 2>/dev/null
     pooler=
 }
 

@@ -1,0 +1,102 @@
+//! A link with a script in the place of a server.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+
+use diesel::QueryResult;
+use diesel::deserialize::QueryableByName;
+use diesel::pg::Pg;
+
+use crate::protocol::link::{End, Link};
+use crate::sql::look::Look;
+use crate::sql::statement::Statement;
+
+/// A link that answers what was laid down for it, and remembers what was asked.
+#[derive(Default)]
+pub(super) struct Script {
+    answers: VecDeque<QueryResult<()>>,
+    pub(super) sent: Vec<String>,
+    pub(super) depth: u32,
+    pub(super) broken: bool,
+    pub(super) cut_off: bool,
+}
+
+impl Script {
+    pub(super) fn new<const N: usize>(depth: u32, answers: [QueryResult<()>; N]) -> Self {
+        Self {
+            answers: answers.into(),
+            depth,
+            ..Self::default()
+        }
+    }
+
+    fn answer(&mut self, sql: &str) -> QueryResult<()> {
+        self.sent.push(sql.to_owned());
+        self.answers.pop_front().unwrap_or(Ok(()))
+    }
+
+    #[track_caller]
+    pub(super) fn assert_sent<const N: usize>(&self, beginnings: [&str; N]) {
+        assert_eq!(self.sent.len(), N, "{:#?}", self.sent);
+        for (sent, beginning) in self.sent.iter().zip(beginnings) {
+            assert!(sent.starts_with(beginning), "{sent}");
+        }
+    }
+}
+
+impl Link for Script {
+    fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
+        Ok(NonZeroU32::new(self.depth))
+    }
+
+    fn is_cut_off(&mut self) -> bool {
+        self.cut_off
+    }
+
+    fn set_broken(&mut self) {
+        self.broken = true;
+    }
+
+    async fn batch(&mut self, sql: &str) -> QueryResult<()> {
+        self.answer(sql)
+    }
+
+    async fn code(&mut self, statement: Statement) -> QueryResult<i32> {
+        self.answer(&statement.to_string()).map(|()| 0)
+    }
+
+    async fn look(&mut self, look: Look) -> QueryResult<String> {
+        self.answer("look").map(|()| look.usual().to_owned())
+    }
+
+    async fn rows<T>(&mut self, sql: String) -> QueryResult<Vec<T>>
+    where
+        T: QueryableByName<Pg> + Send + 'static,
+    {
+        self.answer(&sql).map(|()| Vec::new())
+    }
+
+    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
+        self.answer(sql)?;
+        self.depth += 1;
+        Ok(())
+    }
+
+    async fn end(&mut self, sql: &str, _: End) -> QueryResult<()> {
+        self.answer(sql)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> QueryResult<()> {
+        self.answer("commit")?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    async fn rollback(&mut self) -> QueryResult<()> {
+        self.answer("rollback")?;
+        self.depth -= 1;
+        Ok(())
+    }
+}
