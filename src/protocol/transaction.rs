@@ -117,8 +117,8 @@ async fn begin_isolated<L: Link>(
     modes: TransactionModes,
     began: Instant,
 ) -> QueryResult<Taking> {
-    /// Begins the transaction that waits for the locks. Its own snapshot is of no interest.
-    const WAIT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    /// Begins the transaction that waits for the locks, and for nothing else.
+    const WAIT: &str = "BEGIN NOT DEFERRABLE";
 
     // A session whose default is `DEFERRABLE` would wait for its snapshot without any limit.
     let begin = if is_bounded(set.wait) {
