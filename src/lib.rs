@@ -221,6 +221,7 @@ pub use self::asynchronous::{
     connection::{AsyncAdvisoryConnection, IntoAsyncAdvisorySession},
     func::AsyncFunc,
     guard::AsyncAdvisoryGuard,
+    leader::AsyncLeader,
     lease::AsyncAdvisoryLease,
     session::AsyncAdvisorySession,
     transaction::AsyncAdvisoryTransaction,
@@ -229,6 +230,7 @@ pub use self::asynchronous::{
 pub use self::blocking::{
     connection::{AdvisoryConnection, IntoAdvisorySession},
     guard::AdvisoryGuard,
+    leader::Leader,
     lease::AdvisoryLease,
     session::AdvisorySession,
     transaction::AdvisoryTransaction,
@@ -241,7 +243,7 @@ pub use self::error::{
     lost::{HowLost, Lost},
     unavailable::{Holder, Unavailable},
 };
-pub use self::lease::handle::Lease;
+pub use self::lease::{handle::Lease, leader::Change, shutdown::Shutdown};
 #[doc(hidden)]
 pub use self::lock::into_id::IntoLockId;
 pub use self::lock::{

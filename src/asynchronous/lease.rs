@@ -172,7 +172,7 @@ where
     {
         let request = self.request.into_owned();
         let lease = Lease::of(&request, self.ttl);
-        let taken = Term::take(&mut *self.conn, request, self.ttl, or_error);
+        let taken = Term::take(&mut *self.conn, request, self.ttl, None, or_error);
         let Some(term) = taken.await? else {
             return Ok(None);
         };

@@ -15,7 +15,7 @@ use crate::lease::handle::Lease;
 use crate::lease::keeping::{ask, begin};
 use crate::lock::request::Request;
 use crate::protocol::lease::{acquire, finish};
-use crate::sql::lease::LeaseSettings;
+use crate::sql::lease::{LeaseSettings, SessionName};
 use crate::sql::release::HeldLocks;
 
 /// A lock that is held for a lease. Dropped before it is over, it ends the session.
@@ -41,9 +41,10 @@ impl<'c, C: AsyncPgTransactions> Term<'c, C> {
         conn: &'c mut C,
         request: Request<'_>,
         ttl: TimeToLive,
+        name: Option<SessionName>,
         or_error: bool,
     ) -> Result<Option<Self>, Error> {
-        let settings = LeaseSettings::new(ttl.millis());
+        let settings = LeaseSettings::new(ttl.millis(), name);
         let mut conn = Unfinished::new(conn);
         let taken = async {
             let link = &mut conn.link();

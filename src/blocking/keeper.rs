@@ -14,7 +14,7 @@ use crate::lease::keeping::{ask, begin};
 use crate::lock::request::Request;
 use crate::protocol::end_session;
 use crate::protocol::lease::{acquire, finish};
-use crate::sql::lease::LeaseSettings;
+use crate::sql::lease::{LeaseSettings, SessionName};
 use crate::sql::release::HeldLocks;
 
 /// The end of the thread that its user has.
@@ -32,8 +32,30 @@ pub(super) struct Keeper {
 enum Order {
     /// Try to take the lock, and begin the lease.
     Take(Lease),
+    /// Do not begin. It means nothing once the lease has begun.
+    Stop,
     /// Release it.
     Finish,
+}
+
+/// Stops a keeper from beginning a lease.
+#[derive(Debug)]
+pub(super) struct Stop(Sender<Order>);
+
+impl Stop {
+    pub(super) fn stop(&self) {
+        let _ = self.0.send(Order::Stop);
+    }
+}
+
+/// What came of the work under a lease.
+#[derive(Debug)]
+pub(super) struct Worked<R> {
+    pub(super) returned: R,
+    /// Whether the lease was held until the work returned.
+    pub(super) in_time: Result<(), Error>,
+    /// Whether the lock was released.
+    pub(super) finished: Result<(), Error>,
 }
 
 #[derive(Debug)]
@@ -46,7 +68,7 @@ enum Event {
 }
 
 /// How a keeper takes the lock.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Taking {
     pub(super) ttl: TimeToLive,
     /// Whether an unavailable lock is an error, which says who holds it.
@@ -55,6 +77,7 @@ pub(super) struct Taking {
     pub(super) again: bool,
     /// Whether to begin only once a time to live has passed since the server's first answer.
     pub(super) delayed: bool,
+    pub(super) name: Option<SessionName>,
 }
 
 /// What became of an attempt.
@@ -73,8 +96,8 @@ impl Keeper {
         let (tell, events) = channel();
         let thread = Thread {
             request,
-            taking,
-            settings: LeaseSettings::new(taking.ttl.millis()),
+            settings: LeaseSettings::new(taking.ttl.millis(), taking.name.clone()),
+            taking: taking.clone(),
             orders: taken_orders,
             tell,
         };
@@ -90,6 +113,13 @@ impl Keeper {
     pub(super) fn take(&self, lease: &Lease) -> Result<Taken, Error> {
         let _ = self.orders.send(Order::Take(lease.clone()));
         self.taken(lease, self.events.recv().ok())
+    }
+
+    /// The same where nothing is waited for. So a server that does not answer within the time to live is
+    /// gone.
+    pub(super) fn try_take(&self, lease: &Lease) -> Result<Taken, Error> {
+        let _ = self.orders.send(Order::Take(lease.clone()));
+        self.taken(lease, self.within(self.taking.ttl.get()))
     }
 
     fn taken(&self, lease: &Lease, event: Option<Event>) -> Result<Taken, Error> {
@@ -114,25 +144,23 @@ impl Keeper {
     /// Does the work, and releases the lock.
     ///
     /// If it panics, the lock is released while the panic goes on.
-    pub(super) fn run<T, E>(
-        self,
-        lease: &Lease,
-        work: impl FnOnce(Lease) -> Result<T, E>,
-    ) -> Result<T, E>
-    where
-        E: From<Error>,
-    {
+    pub(super) fn work<R>(&self, lease: &Lease, work: impl FnOnce(Lease) -> R) -> Worked<R> {
         let finishing = Finishing {
-            keeper: &self,
+            keeper: self,
             finished: false,
         };
-        let done = work(lease.clone());
+        let returned = work(lease.clone());
         let in_time = lease.check_not_lost();
         let finished = finishing.finish(lease);
-        let value = done?;
-        in_time?;
-        finished?;
-        Ok(value)
+        Worked {
+            returned,
+            in_time,
+            finished,
+        }
+    }
+
+    pub(super) fn stop(&self) -> Stop {
+        Stop(self.orders.clone())
     }
 
     fn finish(&self, lease: &Lease) -> Result<(), Error> {
@@ -192,7 +220,10 @@ impl Thread {
     {
         // The first answer of this session, which no standby has given.
         let mut answered = None;
-        while let Ok(Order::Take(lease)) = self.orders.recv() {
+        while let Ok(order) = self.orders.recv() {
+            let Order::Take(lease) = order else {
+                continue;
+            };
             let taken = self.take(&mut *conn);
             if matches!(taken, Ok(_) | Err(Error::Unavailable(_))) {
                 answered = answered.or(Some(Moment::now()));
@@ -246,11 +277,13 @@ impl Thread {
             return Event::Began(began);
         }
         self.tell(Event::Began(Ok(())));
-        // The other end is dropped only with the work.
-        while let Err(RecvTimeoutError::Timeout) = self.orders.recv_timeout(lease.ask_in()) {
-            ready(ask(link, lease, &self.settings));
-            if lease.how_lost().is_some() {
-                break;
+        while lease.how_lost().is_none() {
+            match self.orders.recv_timeout(lease.ask_in()) {
+                Err(RecvTimeoutError::Timeout) => ready(ask(link, lease, &self.settings)),
+                // It came too late.
+                Ok(Order::Stop | Order::Take(_)) => {}
+                // The other end is dropped only with the work.
+                Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         Event::Finished(self.finish(link, lease, locks))

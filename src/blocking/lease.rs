@@ -155,11 +155,18 @@ where
             or_error,
             again: false,
             delayed: false,
+            name: None,
         };
         let keeper = Keeper::spawn(self.conn, request, taking);
         match keeper.take(&lease)? {
-            Taken::Held => keeper.run(&lease, f).map(Some),
             Taken::Unavailable => Ok(None),
+            Taken::Held => {
+                let worked = keeper.work(&lease, f);
+                let value = worked.returned?;
+                worked.in_time?;
+                worked.finished?;
+                Ok(Some(value))
+            }
         }
     }
 }

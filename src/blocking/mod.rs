@@ -4,6 +4,7 @@ pub(crate) mod connection;
 pub(crate) mod guard;
 mod guard_connection;
 mod keeper;
+pub(crate) mod leader;
 pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod session;

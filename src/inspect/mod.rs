@@ -75,6 +75,35 @@ pub type IsLock = SqlLiteral<Bool>;
 /// The return type of [`is_waiting`].
 pub type IsWaiting = SqlLiteral<Bool>;
 
+/// The return type of [`leader`].
+pub type Leaders = Filter<Filter<Locks, IsLock>, SqlLiteral<Bool>>;
+
+/// Builds the query for the session that leads: the one that holds the lock alone.
+///
+/// For a [`Leader`](crate::Leader), [`Lock::application`] is its identity. It shows a session that
+/// waits for the lock delay too: it is the one that will lead.
+///
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Lock};
+///
+/// let leader: Option<Lock> = inspect::leader("scheduler").first(conn).optional()?;
+/// match leader {
+///     Some(lock) => println!("{:?} leads", lock.application),
+///     None => println!("nobody leads"),
+/// }
+/// # Ok::<_, diesel::result::Error>(())
+/// ```
+#[must_use = "a query does nothing until it is loaded"]
+pub fn leader<'a>(id: impl IntoLockId<'a>) -> Leaders {
+    locks().filter(is_lock(id)).filter(sql(
+        "(pg_locks.granted AND pg_locks.mode OPERATOR(pg_catalog.=) 'ExclusiveLock')",
+    ))
+}
+
 /// Builds the query for every advisory lock of this database, held or waited for.
 ///
 /// It joins [`pg_locks`] with [`pg_stat_activity`], and selects a [`Lock`]. Locks whose key has a form that

@@ -42,6 +42,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GivenUp {
     Resigned,
+    ShutDown,
 }
 
 impl Lease {
@@ -274,6 +275,10 @@ impl Lease {
         state.given_up = state.given_up.or(Some(why));
         drop(state);
         self.wake();
+    }
+
+    pub(crate) fn given_up(&self) -> Option<GivenUp> {
+        self.state().given_up
     }
 
     /// How it was lost, if it was.

@@ -5,5 +5,7 @@
 pub(crate) mod clock;
 pub(crate) mod handle;
 pub(crate) mod keeping;
+pub(crate) mod leader;
+pub(crate) mod shutdown;
 #[cfg(test)]
 mod simulation;

@@ -2,15 +2,20 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::answer::{IN_TRANSACTION, MARK, SHARED, STANDBY, marked};
-use super::session::TRANSACTION_IS_OPEN;
 use diesel::result::Error as DieselError;
+
+use super::answer::{IN_TRANSACTION, MARK, SHARED, STANDBY, marked};
+use super::look::text_literal;
+use super::session::TRANSACTION_IS_OPEN;
 
 /// The setting that a lease's mark stands in.
 const SETTING: &str = "diesel_advisory.lease";
 
 /// The setting that keeps what `idle_session_timeout` was.
 const BEFORE: &str = "diesel_advisory.lease_before";
+
+/// The setting that keeps what `application_name` was.
+const NAME_BEFORE: &str = "diesel_advisory.lease_name_before";
 
 const OTHER_MARK: &str = "mark of the lease is missing";
 const OTHER_TIMEOUT: &str = "timeout of the lease was changed";
@@ -21,6 +26,16 @@ pub(crate) struct LeaseSettings {
     /// 16 random hexadecimal digits.
     mark: String,
     millis: i32,
+    name: Option<SessionName>,
+}
+
+/// The `application_name` that others see.
+#[derive(Debug, Clone)]
+pub(crate) enum SessionName {
+    /// This one.
+    Always(String),
+    /// This one, unless the session has one.
+    IfUnset(String),
 }
 
 /// What a question finds different.
@@ -31,11 +46,12 @@ pub(crate) enum Different {
 }
 
 impl LeaseSettings {
-    pub(crate) fn new(millis: i32) -> Self {
+    pub(crate) fn new(millis: i32, name: Option<SessionName>) -> Self {
         let random = RandomState::new().hash_one(std::process::id());
         Self {
             mark: format!("{random:016x}"),
             millis,
+            name,
         }
     }
 
@@ -44,7 +60,16 @@ impl LeaseSettings {
     /// It is a message of its own: together with the lock, an error after the grant would leave a lock without
     /// a time to live.
     pub(crate) fn set(&self) -> String {
-        let Self { mark, millis } = self;
+        let Self { mark, millis, name } = self;
+        let is_unset = "pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.=) ''";
+        let name = match name {
+            None => String::new(),
+            Some(SessionName::Always(name)) => format!("{}, ", set_name(&text_literal(name))),
+            Some(SessionName::IfUnset(name)) => {
+                let name = set_name(&text_literal(name));
+                format!("CASE WHEN {is_unset} THEN {name} END, ")
+            }
+        };
         format!(
             "SELECT (CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' \
              WHEN pg_catalog.pg_is_in_recovery() THEN '{MARK}{STANDBY}' \
@@ -52,7 +77,8 @@ impl LeaseSettings {
              THEN '{MARK}{SHARED}' \
              ELSE pg_catalog.left(pg_catalog.concat(\
              pg_catalog.set_config('{BEFORE}', pg_catalog.current_setting('idle_session_timeout'), false), \
-             pg_catalog.set_config('idle_session_timeout', '{millis}', false), \
+             pg_catalog.set_config('{NAME_BEFORE}', pg_catalog.current_setting('application_name'), false), \
+             {name}pg_catalog.set_config('idle_session_timeout', '{millis}', false), \
              pg_catalog.set_config('{SETTING}', '{mark}', false)), 0) \
              OPERATOR(pg_catalog.||) '0' END)::int FOR UPDATE"
         )
@@ -74,11 +100,19 @@ impl LeaseSettings {
     /// A message that gives `idle_session_timeout` the value back that it had, and takes the mark off; or
     /// fails, if the mark is not there.
     pub(crate) fn put_back(&self) -> String {
+        let name = match self.name {
+            None => String::new(),
+            Some(_) => format!(
+                "{}, ",
+                set_name(&format!("pg_catalog.current_setting('{NAME_BEFORE}')"))
+            ),
+        };
         format!(
             "SELECT (CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
              ELSE pg_catalog.left(pg_catalog.concat(\
              pg_catalog.set_config('idle_session_timeout', pg_catalog.current_setting('{BEFORE}'), false), \
              pg_catalog.set_config('{BEFORE}', '', false), \
+             {name}pg_catalog.set_config('{NAME_BEFORE}', '', false), \
              pg_catalog.set_config('{SETTING}', '', false)), 0) \
              OPERATOR(pg_catalog.||) '0' END)::int FOR UPDATE",
             self.is_missing()
@@ -105,6 +139,10 @@ impl Different {
             None
         }
     }
+}
+
+fn set_name(name: &str) -> String {
+    format!("pg_catalog.set_config('application_name', {name}, false)")
 }
 
 /// A number of milliseconds as PostgreSQL shows it: in the largest unit in which it is a whole number.

@@ -1,6 +1,7 @@
 //! Leases under faults: nobody believes to hold what somebody else has.
 
 mod faults;
+mod leaders;
 mod overlaps;
 mod processes;
 

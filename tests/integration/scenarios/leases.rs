@@ -134,9 +134,11 @@ async fn the_settings_of_a_pooled_connection_are_what_they_were() {
                 back: back.clone(),
             };
             let run = lent.into_advisory_session(&lock).lease(TTL);
-            let ran = run.run(async |_| match fails {
-                true => Err(Failure::OnPurpose),
-                false => Ok(()),
+            let ran = run.run(async |_| {
+                if fails {
+                    return Err(Failure::OnPurpose);
+                }
+                Ok(())
             });
             assert_eq!(ran.await.is_err(), fails);
             conn = given_back.try_recv().expect("it is given back by now");

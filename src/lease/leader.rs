@@ -1,0 +1,327 @@
+//! What a leader decides, and what it tells of it, without I/O.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use super::clock::TimeToLive;
+use super::handle::{GivenUp, Lease};
+use crate::error::Error;
+use crate::error::unavailable::Holder;
+use crate::lock::id::LockId;
+use crate::lock::request::Request;
+use crate::lock::token::FencingToken;
+use crate::lock::wait::Wait;
+use crate::sql::lease::SessionName;
+
+/// What happens to a leader. `Display` prints it as a line for a log.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Change<'e> {
+    /// It is a candidate, for the first time or again.
+    Campaigning,
+    /// Another one leads. [`Holder::application_name`] is that one's identity.
+    Following(Holder),
+    /// It leads, with this token. Where the server cannot give one, the token is all zeros, and
+    /// [`Lease::token`](crate::Lease::token) says why.
+    Leading(FencingToken),
+    /// It does not lead any more: the lease was lost.
+    Lost,
+    /// It does not lead any more: its work has called [`resign`](crate::Lease::resign).
+    Resigned,
+    /// It could not connect, or the server failed. It tries again.
+    Failed(&'e (dyn StdError + Send + Sync + 'static)),
+}
+
+impl fmt::Display for Change<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Campaigning => f.write_str("campaigning"),
+            Self::Following(holder) => {
+                f.write_str("following ")?;
+                holder.fmt_name(f)
+            }
+            Self::Leading(token) => write!(f, "leading with token {token}"),
+            Self::Lost => f.write_str("lost the lead"),
+            Self::Resigned => f.write_str("resigned"),
+            Self::Failed(error) => write!(f, "failed, and tries again: {error}"),
+        }
+    }
+}
+
+/// How to lead: what both builders collect.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan<'a> {
+    id: LockId<'a>,
+    pub(crate) ttl: TimeToLive,
+    pub(crate) retry: Duration,
+    identity: Option<String>,
+    pub(crate) lock_delay: bool,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(id: LockId<'a>) -> Self {
+        Self {
+            id,
+            ttl: TimeToLive::new(Duration::from_secs(15)),
+            retry: Duration::from_secs(2),
+            identity: None,
+            lock_delay: true,
+        }
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: String) {
+        self.identity = Some(identity);
+    }
+
+    pub(crate) fn name(&self) -> SessionName {
+        match &self.identity {
+            Some(identity) => SessionName::Always(identity.clone()),
+            None => SessionName::IfUnset(host_and_process()),
+        }
+    }
+
+    /// A candidate never waits in a statement.
+    pub(crate) fn request(&self) -> Request<'static> {
+        let mut request = Request::new([self.id.clone().into_owned()]);
+        request.wait = Wait::No;
+        request
+    }
+}
+
+fn host_and_process() -> String {
+    let host = std::env::var("HOSTNAME")
+        .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
+        .unwrap_or_else(|_| String::from("localhost"));
+    format!("{}:{}", host.trim(), std::process::id())
+}
+
+/// What a candidate has seen so far, whom it tells of it, and how long it pauses for it.
+pub(crate) struct Campaign<'a> {
+    retry: Duration,
+    on_change: OnChange<'a>,
+    failures: u32,
+    following: Option<(i32, Option<String>)>,
+}
+
+/// Who is told of each change.
+pub(crate) type OnChange<'a> = Box<dyn FnMut(Change<'_>) + Send + 'a>;
+
+impl<'a> Campaign<'a> {
+    pub(crate) fn begin(retry: Duration, on_change: OnChange<'a>) -> Self {
+        let mut campaign = Self {
+            retry,
+            on_change,
+            failures: 0,
+            following: None,
+        };
+        (campaign.on_change)(Change::Campaigning);
+        campaign
+    }
+
+    /// The lock is not free. Nobody holds it any more, if there is no holder.
+    pub(crate) fn follows(&mut self, holder: Option<&Holder>) -> Duration {
+        self.failures = 0;
+        if let Some(holder) = holder {
+            let following = Some((holder.pid, holder.application_name.clone()));
+            if self.following != following {
+                self.following = following;
+                (self.on_change)(Change::Following(holder.clone()));
+            }
+        }
+        jittered(self.retry)
+    }
+
+    /// Something failed. The pause is twice as long each time.
+    pub(crate) fn failed(&mut self, error: &(dyn StdError + Send + Sync + 'static)) -> Duration {
+        /// However long the server is away, somebody leads soon after it is back.
+        const MOST: Duration = Duration::from_secs(30);
+
+        (self.on_change)(Change::Failed(error));
+        let factor = 2_u32.saturating_pow(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.following = None;
+        let pause = self.retry.saturating_mul(factor);
+        jittered(pause.min(MOST.max(self.retry)))
+    }
+
+    /// A term begins.
+    pub(crate) fn leads(&mut self, lease: &Lease) {
+        self.failures = 0;
+        self.following = None;
+        let token = lease.token().unwrap_or(FencingToken::new(0, 0, 0));
+        (self.on_change)(Change::Leading(token));
+    }
+
+    /// A term has ended before the work was done. Who has resigned lets others have the lock first.
+    pub(crate) fn begins_again(&mut self, after: Change<'static>) -> Duration {
+        let has_resigned = matches!(after, Change::Resigned);
+        (self.on_change)(after);
+        (self.on_change)(Change::Campaigning);
+        if has_resigned {
+            self.retry.saturating_add(jittered(self.retry))
+        } else {
+            Duration::ZERO
+        }
+    }
+}
+
+/// Between three quarters of it and all of it, so that candidates do not ask all at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 1_024;
+    let most = pause / 4;
+    let off = most.saturating_mul(u32::try_from(random).unwrap_or(0)) / 1_024;
+    pause.saturating_sub(off)
+}
+
+/// What follows from the end of a term.
+#[derive(Debug)]
+pub(crate) enum Next<R, A> {
+    /// The work is done, or has failed.
+    Return(R),
+    /// Campaign again.
+    Again(A),
+    ShutDown,
+}
+
+/// Decides what follows. `returned` is `None` if the work was dropped.
+pub(crate) fn after<R>(
+    lease: &Lease,
+    in_time: &Result<(), Error>,
+    returned: Option<R>,
+) -> Next<R, Change<'static>> {
+    match (lease.given_up(), returned) {
+        (Some(GivenUp::ShutDown), _) => Next::ShutDown,
+        _ if in_time.is_err() => Next::Again(Change::Lost),
+        (Some(GivenUp::Resigned), _) => Next::Again(Change::Resigned),
+        (None, Some(returned)) => Next::Return(returned),
+        (None, None) => Next::Again(Change::Lost),
+    }
+}
+
+/// Whether an error is one that no later attempt can do better.
+pub(crate) fn is_final(error: &Error) -> bool {
+    matches!(error, Error::EmptyName | Error::EmptySet)
+}
+
+/// Writes the options of a leader, which it keeps in the fields `plan` and `on_change`.
+macro_rules! leader_options {
+    ($Leader:ident) => {
+        impl<'a> $Leader<'a> {
+            /// Builds a leader for the lock. Nothing happens until [`run`](Self::run) is called.
+            pub fn new(id: impl crate::lock::into_id::IntoLockId<'a>) -> Self {
+                Self {
+                    plan: crate::lease::leader::Plan::new(id.into_lock_id()),
+                    on_change: Box::new(|_| ()),
+                }
+            }
+
+            /// Sets how long the lead lasts without a word from the leader. A takeover takes that long, if
+            /// the leader vanishes. It has to be the same for all candidates.
+            ///
+            /// Default: 15 s. Below 200 ms it is rounded up.
+            pub fn time_to_live(mut self, time_to_live: std::time::Duration) -> Self {
+                self.plan.ttl = crate::lease::clock::TimeToLive::new(time_to_live);
+                self
+            }
+
+            /// Sets how often a candidate asks for the lock, up to a quarter earlier at random. After a
+            /// failure it pauses for as long, then twice as long each time, up to 30 s.
+            ///
+            /// Default: 2 s.
+            pub fn retry(mut self, retry: std::time::Duration) -> Self {
+                self.plan.retry = retry.max(std::time::Duration::from_millis(1));
+                self
+            }
+
+            /// Sets what the others see of this one: the session's `application_name` while it asks for the
+            /// lock or holds it.
+            ///
+            /// Default: the connection's `application_name`, or the names of the host and of the process if it
+            /// has none.
+            pub fn identity(mut self, identity: impl Into<String>) -> Self {
+                self.plan.set_identity(identity.into());
+                self
+            }
+
+            /// Calls the function for each [`Change`](crate::Change).
+            pub fn on_change(
+                mut self,
+                on_change: impl FnMut(crate::lease::leader::Change<'_>) + Send + 'a,
+            ) -> Self {
+                self.on_change = Box::new(on_change);
+                self
+            }
+
+            /// Sets whether a new leader waits, with the lock, until a time to live has passed since its
+            /// session's first answer.
+            ///
+            /// A server that crashes, restarts or fails over ends all sessions at once, and a leader that is
+            /// cut off at the same time may believe in its lease for a little less than the time to live. With
+            /// the delay nobody leads before. A cold deployment leads after one time to live; a candidate that
+            /// has followed for longer leads at once.
+            ///
+            /// Default: on.
+            pub fn lock_delay(mut self, lock_delay: bool) -> Self {
+                self.plan.lock_delay = lock_delay;
+                self
+            }
+        }
+
+        impl std::fmt::Debug for $Leader<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Leader))
+                    .field("plan", &self.plan)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+pub(crate) use leader_options;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Campaign, Change};
+    use crate::error::Error;
+    use crate::error::unavailable::Holder;
+
+    #[test]
+    fn failures_pause_longer_each_time_and_followers_do_not() {
+        let retry = Duration::from_millis(100);
+        let mut told = Vec::new();
+        let on_change = |change: Change<'_>| told.push(change.to_string());
+        let mut campaign = Campaign::begin(retry, Box::new(on_change));
+        let pauses = [(); 8].map(|()| campaign.failed(&Error::Standby));
+        for pair in pauses.windows(2) {
+            assert!(pair[0] < pair[1], "{pauses:?}");
+        }
+        for _ in 0..100 {
+            assert!(campaign.failed(&Error::Standby) <= Duration::from_secs(30));
+        }
+        for pid in [7, 7, 8] {
+            let pause = campaign.follows(Some(&Holder::new(pid)));
+            assert!(pause <= retry && pause >= retry * 3 / 4, "{pause:?}");
+        }
+        assert!(campaign.failed(&Error::Standby) <= retry);
+        assert!(campaign.begins_again(Change::Resigned) > retry);
+        assert_eq!(campaign.begins_again(Change::Lost), Duration::ZERO);
+        drop(campaign);
+        told.retain(|change| !change.starts_with("failed"));
+        assert_eq!(
+            told,
+            [
+                "campaigning",
+                "following pid 7",
+                "following pid 8",
+                "resigned",
+                "campaigning",
+                "lost the lead",
+                "campaigning"
+            ]
+        );
+    }
+}
