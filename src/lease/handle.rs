@@ -39,7 +39,7 @@ struct State {
 }
 
 /// Why a lease was given up before the work was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GivenUp {
     Resigned,
     ShutDown,
@@ -272,7 +272,8 @@ impl Lease {
 
     pub(crate) fn give_up(&self, why: GivenUp) {
         let mut state = self.state();
-        state.given_up = state.given_up.or(Some(why));
+        // A leader that shuts down does not begin again, whatever the work has said before.
+        state.given_up = state.given_up.max(Some(why));
         drop(state);
         self.wake();
     }
