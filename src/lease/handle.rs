@@ -38,11 +38,23 @@ struct State {
     given_up: Option<GivenUp>,
 }
 
-/// Why a lease was given up before the work was done.
+/// Why a lease was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GivenUp {
     Resigned,
     ShutDown,
+    /// The work is over: it has returned, panicked, or was dropped.
+    Over,
+}
+
+/// Work under a lease. Whoever has a clone, and outlives the work, learns that it is over.
+#[derive(Debug)]
+pub(crate) struct Over(Lease);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.give_up(GivenUp::Over);
+    }
 }
 
 impl Lease {
@@ -99,8 +111,8 @@ impl Lease {
     /// # Errors
     ///
     /// - [`Error::Lost`] if the lease was lost.
-    /// - [`Error::ShutDown`] if it was given up: its leader is shutting down, or
-    ///   [`resign`](Self::resign) was called.
+    /// - [`Error::ShutDown`] if it was given up: its leader is shutting down,
+    ///   [`resign`](Self::resign) was called, or the work is over.
     ///
     /// # Example
     ///
@@ -122,13 +134,11 @@ impl Lease {
     /// ```
     pub fn check(&self) -> Result<(), Error> {
         let mut state = self.state();
-        if let Err(how) = state.clock.check(Moment::now()) {
-            return Err(self.lost_error(how));
+        if state.given_up.is_some() {
+            return Err(Error::ShutDown);
         }
-        match state.given_up {
-            Some(_) => Err(Error::ShutDown),
-            None => Ok(()),
-        }
+        let lost = state.clock.check(Moment::now());
+        lost.map_err(|how| self.lost_error(how))
     }
 
     /// Returns how long the lease is still held if the server answers no further question, or `None` if it
@@ -270,11 +280,19 @@ impl Lease {
         }
     }
 
+    /// It turns false for every clone, unless it was lost before. The first reason stays.
     pub(crate) fn give_up(&self, why: GivenUp) {
         let mut state = self.state();
-        state.given_up = state.given_up.or(Some(why));
+        if state.clock.check(Moment::now()).is_ok() {
+            state.given_up = state.given_up.or(Some(why));
+        }
         drop(state);
         self.wake();
+    }
+
+    /// Ends the lease for every clone when this is dropped: before the lock is released.
+    pub(crate) fn over_when_dropped(&self) -> Over {
+        Over(self.clone())
     }
 
     pub(crate) fn given_up(&self) -> Option<GivenUp> {
