@@ -22,7 +22,8 @@ use crate::sql::release::HeldLocks;
 /// release fails, the session is ended, which releases the lock. `Drop` cannot report errors; call
 /// [`release`](Self::release) for that.
 ///
-/// A guard that is forgotten ([`std::mem::forget`]) releases nothing.
+/// A guard that is forgotten ([`std::mem::forget`]) releases nothing. Where it was nested in another one of the
+/// same connection, the release of that one is [`Error::SharedSession`].
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct AdvisoryGuard<D>
 where

@@ -36,10 +36,12 @@ struct State {
     clock: Clock,
     token: Option<Result<FencingToken, &'static str>>,
     given_up: Option<GivenUp>,
+    /// Whether it was held until it was given up.
+    given_up_in_time: bool,
 }
 
-/// Why a lease was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a lease was given up, the weaker reason first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GivenUp {
     Resigned,
     ShutDown,
@@ -67,6 +69,7 @@ impl Lease {
                     clock: Clock::new(ttl),
                     token: None,
                     given_up: None,
+                    given_up_in_time: false,
                 }),
                 #[cfg(feature = "async")]
                 changed: tokio::sync::Notify::new(),
@@ -134,11 +137,13 @@ impl Lease {
     /// ```
     pub fn check(&self) -> Result<(), Error> {
         let mut state = self.state();
-        if state.given_up.is_some() {
-            return Err(Error::ShutDown);
-        }
         let lost = state.clock.check(Moment::now());
-        lost.map_err(|how| self.lost_error(how))
+        match (state.given_up, lost) {
+            (None, Ok(())) => Ok(()),
+            (None, Err(how)) => Err(self.lost_error(how)),
+            (Some(_), Err(how)) if !state.given_up_in_time => Err(self.lost_error(how)),
+            (Some(_), _) => Err(Error::ShutDown),
+        }
     }
 
     /// Returns how long the lease is still held if the server answers no further question, or `None` if it
@@ -280,12 +285,20 @@ impl Lease {
         }
     }
 
-    /// It turns false for every clone, unless it was lost before. The first reason stays.
+    /// It turns false for every clone.
     pub(crate) fn give_up(&self, why: GivenUp) {
         let mut state = self.state();
-        if state.clock.check(Moment::now()).is_ok() {
-            state.given_up = state.given_up.or(Some(why));
+        let is_held = state.clock.check(Moment::now()).is_ok();
+        if state.given_up.is_none() {
+            state.given_up_in_time = is_held;
         }
+        state.given_up = match (state.given_up, why) {
+            // What was told while it worked says what follows.
+            (Some(before), GivenUp::Over) => Some(before),
+            (Some(GivenUp::Over), _) => Some(GivenUp::Over),
+            // A leader that shuts down does not begin again, whatever the work has said before.
+            (before, why) => before.max(Some(why)),
+        };
         drop(state);
         self.wake();
     }

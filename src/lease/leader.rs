@@ -285,9 +285,22 @@ pub(crate) use leader_options;
 mod tests {
     use std::time::Duration;
 
-    use super::{Campaign, Change};
+    use super::{Campaign, Change, Next, after};
     use crate::error::Error;
     use crate::error::unavailable::Holder;
+    use crate::lease::clock::TimeToLive;
+    use crate::lease::handle::{GivenUp, Lease};
+    use crate::lock::request::Request;
+
+    #[test]
+    fn a_leader_that_shuts_down_does_not_begin_again() {
+        let ttl = TimeToLive::new(Duration::from_secs(1));
+        let lease = Lease::of(&Request::new(["x"]), ttl);
+        lease.resign();
+        lease.give_up(GivenUp::ShutDown);
+        let next = after(&lease, &Err(Error::ShutDown), Some(()));
+        assert!(matches!(next, Next::ShutDown));
+    }
 
     #[test]
     fn failures_pause_longer_each_time_and_followers_do_not() {

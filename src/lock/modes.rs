@@ -20,11 +20,21 @@ impl TransactionModes {
         self == Self::default()
     }
 
-    /// Whether PostgreSQL delays the transaction until its snapshot cannot fail to be serialized.
-    pub(crate) fn waits_for_a_safe_snapshot(self) -> bool {
-        self.isolation == Some(Isolation::Serializable)
-            && self.read_only == Some(true)
-            && self.deferrable == Some(true)
+    /// Whether PostgreSQL is asked to delay the transaction until its snapshot cannot fail to be
+    /// serialized, by these modes or with the session's defaults.
+    pub(crate) fn may_wait_for_a_safe_snapshot(self) -> bool {
+        let is_serializable = matches!(self.isolation, None | Some(Isolation::Serializable));
+        is_serializable && self.read_only != Some(false) && self.deferrable == Some(true)
+    }
+
+    /// The same, where the session's defaults would have a transaction that is named serializable wait
+    /// for a safe snapshot.
+    pub(crate) fn not_waiting(self) -> Self {
+        let mut modes = self;
+        if self.isolation == Some(Isolation::Serializable) {
+            modes.deferrable = self.deferrable.or(Some(false));
+        }
+        modes
     }
 
     pub(crate) fn begin(self) -> String {

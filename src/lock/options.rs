@@ -250,7 +250,8 @@ macro_rules! transaction_options {
             ///
             /// Such a transaction waits for a safe snapshot after it has acquired the lock, for as long as
             /// that takes. With `timeout` or `no_wait` it is
-            /// [`Error::Unsupported`](crate::error::Error::Unsupported).
+            /// [`Error::Unsupported`](crate::error::Error::Unsupported). In a session where all three are the
+            /// default, `timeout` and `no_wait` limit a transaction that names its level.
             ///
             /// # Example
             ///

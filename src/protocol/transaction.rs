@@ -50,7 +50,7 @@ pub(crate) async fn open<'a, L: Link>(
     if outer.is_some() && !modes.is_default() {
         return Err(DieselError::AlreadyInTransaction.into());
     }
-    if modes.waits_for_a_safe_snapshot() && matches!(request.wait, Wait::No | Wait::AtMost(_)) {
+    if modes.may_wait_for_a_safe_snapshot() && is_bounded(request.wait) {
         return Err(Error::Unsupported(
             "a serializable, read only, deferrable transaction waits for a safe snapshot as long as \
              it takes: leave out `deferrable()`, or `timeout(…)` and `no_wait()`",
@@ -63,6 +63,11 @@ pub(crate) async fn open<'a, L: Link>(
     };
     let depth = link.transaction_depth()?;
     Attempt::new(answer, began, set, OpenWork { depth })
+}
+
+/// Whether the lock is to be had in a certain time, or not at all.
+fn is_bounded(wait: Wait) -> bool {
+    matches!(wait, Wait::No | Wait::AtMost(_))
 }
 
 /// Begins a transaction that holds the locks.
@@ -112,11 +117,19 @@ async fn begin_isolated<L: Link>(
     modes: TransactionModes,
     began: Instant,
 ) -> QueryResult<Taking> {
-    let begin = modes.begin();
+    /// Begins the transaction that waits for the locks, and for nothing else.
+    const WAIT: &str = "BEGIN NOT DEFERRABLE";
+
+    // A session whose default is `DEFERRABLE` would wait for its snapshot without any limit.
+    let begin = if is_bounded(set.wait) {
+        modes.not_waiting().begin()
+    } else {
+        modes.begin()
+    };
     if set.wait == Wait::No {
         // What the first transaction was told is asked for in the second.
         let (first, second) = (try_carry_out(set), try_carry_in(set));
-        let sql = format!("BEGIN; {first}; COMMIT; {begin}; {second}");
+        let sql = format!("{WAIT}; {first}; COMMIT; {begin}; {second}");
         match begin_with(link, &sql, set, began, Begin::Carrying).await? {
             Taking::Granted => {}
             refusal => return Ok(refusal),
@@ -126,7 +139,7 @@ async fn begin_isolated<L: Link>(
     }
     let (first, second) = (take(set, Checks::Standby), carry_in(set));
     let sql = format!(
-        "BEGIN; {first}; {}; COMMIT; {begin}; {second}",
+        "{WAIT}; {first}; {}; COMMIT; {begin}; {second}",
         carry_out(set)
     );
     begin_with(link, &sql, set, began, Begin::Carrying).await

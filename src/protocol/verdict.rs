@@ -68,7 +68,11 @@ impl Undo<'_> {
         let text = timeout_text(set, &error);
         let question = text.map(|text| verdict(set, text, began.elapsed()));
         if question.is_some() || (is_untold(&error) && checked) {
-            let why_refused = checked.then(|| why_refused(set)).unwrap_or_default();
+            let why_refused = if checked {
+                why_refused(set)
+            } else {
+                String::new()
+            };
             let asked = question.as_deref().unwrap_or_default();
             let answer = link
                 .batch(&format!("{roll_back}{why_refused}{asked}{close}"))

@@ -34,14 +34,13 @@ pub(crate) enum Value {
 
 impl Statement {
     pub(super) fn sql(mut self, sql: &str) -> Self {
-        match self.0.last_mut() {
-            Some(Piece::Sql(last)) => last.push_str(sql),
-            _ => {
-                // Room for what follows, so that it is seldom moved.
-                let mut piece = String::with_capacity(256);
-                piece.push_str(sql);
-                self.0.push(Piece::Sql(piece));
-            }
+        if let Some(Piece::Sql(last)) = self.0.last_mut() {
+            last.push_str(sql);
+        } else {
+            // Room for what follows, so that it is seldom moved.
+            let mut piece = String::with_capacity(256);
+            piece.push_str(sql);
+            self.0.push(Piece::Sql(piece));
         }
         self
     }

@@ -63,7 +63,7 @@ impl Guards {
     ///
     /// The cast stands around the whole `CASE`. Inside of it, the planner would evaluate the cast of a
     /// constant, and fail always.
-    fn or_number(&self, number: impl ToString) -> String {
+    fn or_number(&self, number: &impl ToString) -> String {
         let number = number.to_string();
         if self.0.is_empty() {
             return ["'", &number, "'"].concat();
@@ -81,7 +81,7 @@ impl Guards {
         if self.0.is_empty() {
             return String::new();
         }
-        ["SELECT ", &self.or_number(0), "::int; "].concat()
+        ["SELECT ", &self.or_number(&0), "::int; "].concat()
     }
 
     /// The branches of a `CASE` that answer with numbers.
@@ -100,9 +100,9 @@ impl Guards {
             LockKey::BigInt(key) if self.0.is_empty() => {
                 [&open, &*Value::BigInt(key).to_string(), ")"].concat()
             }
-            LockKey::BigInt(key) => [&open, &*self.or_number(key), "::bigint)"].concat(),
+            LockKey::BigInt(key) => [&open, &*self.or_number(&key), "::bigint)"].concat(),
             LockKey::Pair(first, second) => {
-                let (first, second) = (self.or_number(first), second.to_string());
+                let (first, second) = (self.or_number(&first), second.to_string());
                 [&open, &*first, "::int, '", &second, "'::int)"].concat()
             }
         }

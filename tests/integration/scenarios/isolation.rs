@@ -1,12 +1,16 @@
 //! The modes of a transaction: above read committed, no closure reads a snapshot that is older than
 //! its lock.
 
+use std::time::Duration;
+
 use diesel::result::Error as DieselError;
 use diesel_advisory::Error;
+use diesel_advisory_sandbox::Sandbox;
 
 use super::side::*;
 use crate::support::{
-    Failure, Holder, Level, SOURCES, Wait, assert_free, at_level, committed, locks_of, unique,
+    self, Failure, Holder, LEVELS, Level, SOURCES, Wait, assert_free, at_level, committed,
+    locks_of, unique,
 };
 
 #[scenario]
@@ -112,6 +116,42 @@ async fn access_modes_are_those_of_the_transaction() {
         assert_eq!(committed(&table), []);
         assert_clean(&mut conn).await;
         assert_free(lock);
+    }
+}
+
+/// A safe snapshot, for which PostgreSQL waits as long as it takes, is none of the lock's.
+#[scenario]
+async fn a_limit_holds_where_the_session_would_wait_for_a_safe_snapshot() {
+    let server = Sandbox::start().unwrap();
+    let mut writer = support::connect_to(server.url());
+    support::execute(&mut writer, "CREATE TABLE written ()");
+    // As long as this one may still write, no snapshot is safe.
+    let write = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM written";
+    support::execute(&mut writer, write);
+    let mut conn = connect_to(server.url()).await;
+    let defaults = "SET default_transaction_isolation = serializable; \
+                    SET default_transaction_read_only = on; \
+                    SET default_transaction_deferrable = on; SET statement_timeout = '10s'";
+    execute(&mut conn, defaults).await;
+    for wait in [Wait::No, Wait::AtMost(Duration::from_secs(5))] {
+        for level in LEVELS {
+            let run = at_level!(Some(level), conn.advisory("snapshot"));
+            let isolation = wait.on(run).run(async |conn| {
+                let isolation = "SELECT current_setting('transaction_isolation') AS value";
+                Ok::<_, Error>(text(conn, isolation).await)
+            });
+            assert_eq!(isolation.await.unwrap(), level.name(), "{wait:?}");
+        }
+        for explicit in 0..3 {
+            let run = conn.advisory("snapshot").deferrable();
+            let run = match explicit {
+                0 => run,
+                1 => run.serializable(),
+                _ => run.read_only(),
+            };
+            let refused = wait.on(run).run(async |_| Ok::<_, Error>(())).await;
+            assert!(matches!(refused, Err(Error::Unsupported(_))), "{refused:?}");
+        }
     }
 }
 

@@ -107,14 +107,20 @@ fn they_do_not_wait_for_a_synchronous_standby_that_is_away() {
     assert!(token(&mut conn).unwrap() > first);
 }
 
-#[test]
-fn they_go_forward_after_an_upgrade() {
-    if std::env::var_os("DIESEL_ADVISORY_VERSIONS").is_none() {
-        skip("DIESEL_ADVISORY_VERSIONS is not set");
-        return;
+/// What takes minutes.
+mod full {
+    use diesel_advisory_sandbox::is_full_run;
+
+    use super::*;
+
+    #[test]
+    fn they_go_forward_after_an_upgrade() {
+        if !is_full_run() {
+            return;
+        }
+        let mut server = Sandbox::builder().version(15).start().unwrap();
+        let mut last = token(&mut connect_to(server.url())).unwrap();
+        server.upgrade(18).unwrap();
+        assert_forward(server.url(), &mut last, "the upgrade");
     }
-    let mut server = Sandbox::builder().version(15).start().unwrap();
-    let mut last = token(&mut connect_to(server.url())).unwrap();
-    server.upgrade(18).unwrap();
-    assert_forward(server.url(), &mut last, "the upgrade");
 }

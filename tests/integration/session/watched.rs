@@ -6,8 +6,8 @@ use diesel_advisory::{AsyncAdvisoryConnection, AsyncAdvisoryGuard, IntoAsyncAdvi
 use diesel_advisory_sandbox::{Direction, Proxy, Sandbox};
 use diesel_async::AsyncPgConnection;
 
-use crate::support::asynchronous::{connect, connect_to, execute, pid};
-use crate::support::{PATIENCE, assert_free, unique};
+use crate::support::asynchronous::{connect, connect_to, execute, pid, text};
+use crate::support::{HOSTILE, PATIENCE, assert_free, hostile_database, unique};
 
 /// Within which a loss has to be told.
 const BOUND: Duration = Duration::from_secs(2);
@@ -185,6 +185,36 @@ async fn the_bound_counts_from_the_last_question_that_was_answered() {
     proxy.swallow(Direction::ToClient);
     let took = watching.await.unwrap() - last_answered;
     assert!(took <= BOUND + SLACK, "{took:?}");
+}
+
+/// Every function, operator and type has a double that comes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_hostile_search_path_no_loss_is_told_but_a_true_one() {
+    let url = hostile_database();
+    let mut held = acquire(&url, "lost.hostile").await;
+    let pid = pid(&mut held).await;
+    execute(&mut held, HOSTILE).await;
+    // When the session has last been asked, and has answered.
+    let since = format!(
+        "SELECT coalesce(max(state_change), 'epoch')::text AS value FROM pg_stat_activity \
+         WHERE pid = {pid} AND state = 'idle' AND query LIKE '%pg_locks%'"
+    );
+    let mut other = connect_to(&url).await;
+    let three_answers = async {
+        let mut answers = std::collections::BTreeSet::new();
+        while answers.len() < 4 {
+            answers.insert(text(&mut other, &since).await);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = held.lost(Duration::from_secs(1)) => panic!("no loss"),
+        () = three_answers => {}
+    }
+    execute(&mut held, "SELECT pg_catalog.pg_advisory_unlock_all()").await;
+    tokio::time::timeout(PATIENCE, held.lost(BOUND))
+        .await
+        .unwrap();
 }
 
 /// What it is for: work that is stopped when it is not protected any more.
