@@ -195,8 +195,8 @@ pub(crate) fn after<R>(
         (Some(GivenUp::ShutDown), _) => Next::ShutDown,
         _ if in_time.is_err() => Next::Again(Change::Lost),
         (Some(GivenUp::Resigned), _) => Next::Again(Change::Resigned),
-        (None, Some(returned)) => Next::Return(returned),
-        (None, None) => Next::Again(Change::Lost),
+        (None | Some(GivenUp::Over), Some(returned)) => Next::Return(returned),
+        (None | Some(GivenUp::Over), None) => Next::Again(Change::Lost),
     }
 }
 
