@@ -50,17 +50,19 @@ fn count(name: &str, url: &str) -> Result<(), Failure> {
         .identity(name)
         .on_change(|change| say(&format!("{name}: {change}")));
     let connect = || PgConnection::establish(url).map(Box::new);
-    leader.run(connect, &shutdown, |lease| lead(url, &lease))?;
+    leader.run(connect, &shutdown, |lease| {
+        lead(url, &lease);
+        Ok::<_, Failure>(())
+    })?;
     Ok(())
 }
 
 /// Goes on counting where the last leader was.
-fn lead(url: &str, lease: &Lease) -> Result<(), Failure> {
+fn lead(url: &str, lease: &Lease) {
     if count_on(url, lease).is_err() && lease.is_held() {
         // A newer token has written, or the network is gone: another one may try.
         lease.resign();
     }
-    Ok(())
 }
 
 fn count_on(url: &str, lease: &Lease) -> Result<(), Failure> {

@@ -207,7 +207,7 @@ where
     S: Future,
     F: AsyncFunc<Lease, R>,
 {
-    let ended = {
+    let (ended, in_time) = {
         let mut working = pin!(term.work(lease, work));
         poll_fn(|context| {
             if let Poll::Ready(ended) = working.as_mut().poll(context) {
@@ -216,13 +216,12 @@ where
             if shutdown.as_mut().poll(context).is_ready() {
                 // Told before the work is dropped.
                 lease.give_up(GivenUp::ShutDown);
-                return Poll::Ready(Ended::Dropped);
+                return Poll::Ready((Ended::Dropped, lease.check_not_lost()));
             }
             Poll::Pending
         })
         .await
     };
-    let in_time = lease.check_not_lost();
     // If that fails, the session is ended, or the server ends it.
     let _ = term.finish(lease).await;
     match ended {

@@ -177,8 +177,7 @@ where
             return Ok(None);
         };
         let mut term = term.begin(&lease, None).await?;
-        let ended = term.work(&lease, f).await;
-        let in_time = lease.check_not_lost();
+        let (ended, in_time) = term.work(&lease, f).await;
         let finished = term.finish(&lease).await;
         match ended {
             Ended::Returned(done) => {

@@ -110,8 +110,22 @@ impl<'c, C: AsyncPgTransactions> Term<'c, C> {
         }
     }
 
-    /// Does the work, and asks the questions meanwhile. It is dropped when the lease is lost or given up.
-    pub(super) async fn work<R, F>(&mut self, lease: &Lease, work: F) -> Ended<R>
+    /// Does the work, and asks the questions meanwhile. It is dropped when the lease is lost or given up. Tells
+    /// too whether the lease was held until then.
+    pub(super) async fn work<R, F>(
+        &mut self,
+        lease: &Lease,
+        work: F,
+    ) -> (Ended<R>, Result<(), Error>)
+    where
+        F: AsyncFunc<Lease, R>,
+    {
+        let _over = lease.over_when_dropped();
+        let ended = self.work_until_lost(lease, work).await;
+        (ended, lease.check_not_lost())
+    }
+
+    async fn work_until_lost<R, F>(&mut self, lease: &Lease, work: F) -> Ended<R>
     where
         F: AsyncFunc<Lease, R>,
     {

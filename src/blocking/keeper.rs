@@ -149,8 +149,10 @@ impl Keeper {
             keeper: self,
             finished: false,
         };
+        let over = lease.over_when_dropped();
         let returned = work(lease.clone());
         let in_time = lease.check_not_lost();
+        drop(over);
         let finished = finishing.finish(lease);
         Worked {
             returned,

@@ -145,9 +145,11 @@ pub enum Error {
     #[error("{0}")]
     Lost(Lost),
 
-    /// A lease was given up by its own process: its leader is shutting down, or
-    /// [`resign`](crate::Lease::resign) was called.
-    #[error("the lease was given up: its leader is shutting down, or it has resigned")]
+    /// A lease was given up by its own process: its leader is shutting down,
+    /// [`resign`](crate::Lease::resign) was called, or the work under it is over.
+    #[error(
+        "the lease was given up: its leader is shutting down, it has resigned, or its work is over"
+    )]
     ShutDown,
 
     /// The server cannot give a [fencing token](crate::FencingToken). The lock is held without it.

@@ -36,13 +36,27 @@ struct State {
     clock: Clock,
     token: Option<Result<FencingToken, &'static str>>,
     given_up: Option<GivenUp>,
+    /// Whether it was held until it was given up.
+    given_up_in_time: bool,
 }
 
-/// Why a lease was given up before the work was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a lease was given up, the weaker reason first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GivenUp {
     Resigned,
     ShutDown,
+    /// The work is over: it has returned, panicked, or was dropped.
+    Over,
+}
+
+/// Work under a lease. Whoever has a clone, and outlives the work, learns that it is over.
+#[derive(Debug)]
+pub(crate) struct Over(Lease);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.give_up(GivenUp::Over);
+    }
 }
 
 impl Lease {
@@ -55,6 +69,7 @@ impl Lease {
                     clock: Clock::new(ttl),
                     token: None,
                     given_up: None,
+                    given_up_in_time: false,
                 }),
                 #[cfg(feature = "async")]
                 changed: tokio::sync::Notify::new(),
@@ -99,8 +114,8 @@ impl Lease {
     /// # Errors
     ///
     /// - [`Error::Lost`] if the lease was lost.
-    /// - [`Error::ShutDown`] if it was given up: its leader is shutting down, or
-    ///   [`resign`](Self::resign) was called.
+    /// - [`Error::ShutDown`] if it was given up: its leader is shutting down,
+    ///   [`resign`](Self::resign) was called, or the work is over.
     ///
     /// # Example
     ///
@@ -122,12 +137,12 @@ impl Lease {
     /// ```
     pub fn check(&self) -> Result<(), Error> {
         let mut state = self.state();
-        if let Err(how) = state.clock.check(Moment::now()) {
-            return Err(self.lost_error(how));
-        }
-        match state.given_up {
-            Some(_) => Err(Error::ShutDown),
-            None => Ok(()),
+        let lost = state.clock.check(Moment::now());
+        match (state.given_up, lost) {
+            (None, Ok(())) => Ok(()),
+            (None, Err(how)) => Err(self.lost_error(how)),
+            (Some(_), Err(how)) if !state.given_up_in_time => Err(self.lost_error(how)),
+            (Some(_), _) => Err(Error::ShutDown),
         }
     }
 
@@ -270,11 +285,27 @@ impl Lease {
         }
     }
 
+    /// It turns false for every clone.
     pub(crate) fn give_up(&self, why: GivenUp) {
         let mut state = self.state();
-        state.given_up = state.given_up.or(Some(why));
+        let is_held = state.clock.check(Moment::now()).is_ok();
+        if state.given_up.is_none() {
+            state.given_up_in_time = is_held;
+        }
+        state.given_up = match (state.given_up, why) {
+            // What was told while it worked says what follows.
+            (Some(before), GivenUp::Over) => Some(before),
+            (Some(GivenUp::Over), _) => Some(GivenUp::Over),
+            // A leader that shuts down does not begin again, whatever the work has said before.
+            (before, why) => before.max(Some(why)),
+        };
         drop(state);
         self.wake();
+    }
+
+    /// Ends the lease for every clone when this is dropped: before the lock is released.
+    pub(crate) fn over_when_dropped(&self) -> Over {
+        Over(self.clone())
     }
 
     pub(crate) fn given_up(&self) -> Option<GivenUp> {

@@ -195,8 +195,8 @@ pub(crate) fn after<R>(
         (Some(GivenUp::ShutDown), _) => Next::ShutDown,
         _ if in_time.is_err() => Next::Again(Change::Lost),
         (Some(GivenUp::Resigned), _) => Next::Again(Change::Resigned),
-        (None, Some(returned)) => Next::Return(returned),
-        (None, None) => Next::Again(Change::Lost),
+        (None | Some(GivenUp::Over), Some(returned)) => Next::Return(returned),
+        (None | Some(GivenUp::Over), None) => Next::Again(Change::Lost),
     }
 }
 
@@ -285,9 +285,22 @@ pub(crate) use leader_options;
 mod tests {
     use std::time::Duration;
 
-    use super::{Campaign, Change};
+    use super::{Campaign, Change, Next, after};
     use crate::error::Error;
     use crate::error::unavailable::Holder;
+    use crate::lease::clock::TimeToLive;
+    use crate::lease::handle::{GivenUp, Lease};
+    use crate::lock::request::Request;
+
+    #[test]
+    fn a_leader_that_shuts_down_does_not_begin_again() {
+        let ttl = TimeToLive::new(Duration::from_secs(1));
+        let lease = Lease::of(&Request::new(["x"]), ttl);
+        lease.resign();
+        lease.give_up(GivenUp::ShutDown);
+        let next = after(&lease, &Err(Error::ShutDown), Some(()));
+        assert!(matches!(next, Next::ShutDown));
+    }
 
     #[test]
     fn failures_pause_longer_each_time_and_followers_do_not() {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
-use diesel_advisory::{AdvisoryConnection, Error};
+use diesel_advisory::{AdvisoryConnection, Error, IntoAdvisorySession};
 use diesel_advisory_sandbox::Sandbox;
 
-use crate::support::{Holder, begin, connect, execute, unique};
+use crate::support::{
+    Holder, begin, connect, connect_to, database as database_url, execute, pid, unique,
+};
 
 fn unavailable() -> Error {
     let lock = unique("errors");
@@ -82,6 +84,40 @@ fn unsupported() -> Error {
     lock.deferrable().run(|_| Ok::<_, Error>(())).unwrap_err()
 }
 
+fn lost() -> Error {
+    let mut conn = Box::new(connect());
+    let pid = pid(&mut conn);
+    let lease = conn.into_advisory_session(unique("errors"));
+    let run = lease.lease(Duration::from_millis(200)).run(|lease| {
+        Sandbox::shared().kill_backend(pid).unwrap();
+        while lease.is_held() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok::<_, Error>(())
+    });
+    run.unwrap_err()
+}
+
+fn shut_down() -> Error {
+    let lease = Box::new(connect()).into_advisory_session(unique("errors"));
+    let run = lease.lease(Duration::from_secs(60)).run(|lease| {
+        lease.resign();
+        lease.check()
+    });
+    run.unwrap_err()
+}
+
+fn no_token() -> Error {
+    let (url, role) = (database_url(), unique("errors").replace('.', "_"));
+    let mut owner = connect_to(&url);
+    execute(&mut owner, &format!("CREATE ROLE {role} LOGIN"));
+    let revoke = "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC";
+    execute(&mut owner, revoke);
+    execute(&mut owner, &format!("SET SESSION AUTHORIZATION {role}"));
+    let mut held = owner.advisory_session("errors").acquire().unwrap();
+    held.fencing_token().unwrap_err()
+}
+
 fn database() -> Error {
     let result = connect().advisory(unique("errors")).run(|conn| {
         diesel::sql_query("SELECT 1 / 0").execute(conn)?;
@@ -103,7 +139,7 @@ type Case = (
     Option<&'static str>,
 );
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 15] = [
     (
         unavailable,
         |error| matches!(error, Error::Unavailable(_)),
@@ -179,6 +215,27 @@ const CASES: [Case; 12] = [
         [
             "a serializable, read only, deferrable transaction waits for a safe snapshot",
             "or `timeout(…)` and `no_wait()`",
+        ],
+        None,
+    ),
+    (
+        lost,
+        |error| matches!(error, Error::Lost(_)),
+        ["the lease of advisory lock \"errors.", ""],
+        None,
+    ),
+    (
+        shut_down,
+        |error| matches!(error, Error::ShutDown),
+        ["the lease was given up", "or its work is over"],
+        None,
+    ),
+    (
+        no_token,
+        |error| matches!(error, Error::NoToken(_)),
+        [
+            "there is no fencing token: the role may not call `pg_control_system`",
+            "grant it `EXECUTE` on them",
         ],
         None,
     ),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_advisory::{Error, HowLost};
+use diesel_advisory::{Error, HowLost, Lease};
 use diesel_advisory_sandbox::{Direction, Sandbox};
 
 use super::{COLOURS, Colour, asynchronous, lease};
@@ -95,21 +95,23 @@ async fn a_dropped_run_frees_the_lock() {
     for _ in 0..20 {
         let lock = unique("faults.cancelled");
         let conn = Box::new(asynchronous::connect().await);
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel::<Lease>();
         let task = tokio::spawn({
             let lock = lock.clone();
             async move {
                 let run = conn.into_advisory_session(lock).lease(60 * TTL);
-                run.run(async |_| -> Result<(), Error> {
-                    tell.send(()).unwrap();
+                run.run(async |lease| -> Result<(), Error> {
+                    tell.send(lease).unwrap();
                     std::future::pending().await
                 })
                 .await
             }
         });
-        told.recv().await.unwrap();
+        let kept = told.recv().await.unwrap();
+        assert!(kept.is_held());
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
+        assert!(!kept.is_held());
         let free = tokio::task::spawn_blocking(|| wait_until_free(lock));
         free.await.unwrap();
     }

@@ -426,10 +426,11 @@ async fn a_leader_is_spawned_with_a_pool() {
     assert_free(lock);
 
     // By reference, where it is not spawned.
+    let url = Sandbox::shared().url().to_owned();
     let outcome = AsyncLeader::new("leaders.borrowed")
         .lock_delay(false)
         .run(
-            async || PoolError::of(AsyncPgConnection::establish(Sandbox::shared().url()).await),
+            async || PoolError::of(AsyncPgConnection::establish(&url).await),
             tokio::time::sleep(PATIENCE),
             async |lease| lease.token(),
         )

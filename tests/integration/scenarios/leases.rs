@@ -250,6 +250,31 @@ async fn a_work_that_resigns_and_returns_is_done() {
     assert_free(lock);
 }
 
+/// The next holder can begin at once, so whoever has kept the lease must not believe in it any longer.
+#[scenario]
+async fn a_lease_that_outlives_its_work_is_not_held() {
+    let lock = unique("leases.kept");
+    for fails in [false, true] {
+        let mut kept = None;
+        let run = boxed().await.into_advisory_session(&lock).lease(TTL);
+        let ran = run.run(async |lease| {
+            assert!(lease.is_held());
+            kept = Some(lease);
+            if fails {
+                return Err(Failure::OnPurpose);
+            }
+            Ok(())
+        });
+        assert_eq!(ran.await.is_err(), fails);
+        let kept = kept.unwrap();
+        assert!(!kept.is_held());
+        assert_eq!(kept.remaining(), None);
+        assert!(matches!(kept.check(), Err(Error::ShutDown)));
+        // What it has written stays its own.
+        kept.token().unwrap();
+    }
+}
+
 #[scenario]
 async fn what_is_refused_leaves_the_session_as_it_was() {
     let (back, given_back) = channel();
