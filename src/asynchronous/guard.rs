@@ -166,7 +166,8 @@ where
     /// Returns a fencing token: larger than every one given before under the same exclusive lock.
     ///
     /// Pass it along with every write, so that what is written to can refuse a holder that is too late: see
-    /// [`FencingToken`]. It takes two round trips. Call it once, after the lock was acquired.
+    /// [`FencingToken`]. It takes three round trips, one of them because the driver prepares. Call it once, after
+    /// the lock was acquired.
     ///
     /// # Errors
     ///

@@ -349,6 +349,10 @@ impl Lease {
         self.state().clock.ask_in(Moment::now())
     }
 
+    #[cfg_attr(
+        not(feature = "async"),
+        expect(clippy::unused_self, reason = "only futures wait for it")
+    )]
     fn wake(&self) {
         #[cfg(feature = "async")]
         self.term.changed.notify_waiters();

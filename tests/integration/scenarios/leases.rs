@@ -416,3 +416,22 @@ async fn modes_and_sets_are_as_in_other_session_locks() {
     wait_until_free(one);
     wait_until_free(two);
 }
+
+/// The settings, the lock, whether a token may be given, the token, the first question; then the release, and
+/// the settings again.
+#[scenario]
+async fn a_lease_and_a_token_take_few_round_trips() {
+    let (proxy, lock) = (Sandbox::shared().proxy(), unique("leases.trips"));
+    let conn = Box::new(connect_to(proxy.url()).await);
+    proxy.reset();
+    let run = conn.into_advisory_session(&lock).lease(20 * TTL);
+    run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+    assert_eq!(proxy.round_trips(), 6 + QUESTION, "{:#?}", proxy.sent());
+
+    let mut conn = connect_to(proxy.url()).await;
+    let mut held = conn.advisory_session(&lock).acquire().await.unwrap();
+    proxy.reset();
+    held.fencing_token().await.unwrap();
+    assert_eq!(proxy.round_trips(), 1 + QUESTION, "{:#?}", proxy.sent());
+    held.release().await.unwrap();
+}
