@@ -67,7 +67,7 @@ impl Task {
     }
 
     pub(crate) fn from_text(text: &str) -> Self {
-        let fields: Vec<_> = text.lines().collect();
+        let fields: Vec<_> = text.split('\n').collect();
         let [url, scope, timed, lock, table] = fields[..] else {
             panic!("not a task: {text}");
         };
