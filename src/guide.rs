@@ -7,6 +7,7 @@
 //! - [Testing](#testing)
 //! - [Pools](#pools)
 //! - [Timeouts of the server](#timeouts-of-the-server)
+//! - [Faults](#faults)
 //! - [Observability](#observability)
 //! - [Messages of the compiler](#messages-of-the-compiler)
 //!
@@ -251,6 +252,31 @@
 //!
 //! When the session was ended, the next statement fails, and so does the commit or the release, with
 //! [`Error::Database`](crate::Error::Database). Until then the holder does not know.
+//!
+//! # Faults
+//!
+//! Whatever fails, the work of `advisory` and `advisory_xact` is committed as a whole or not at all, and
+//! work that the caller was told is done stays done. Under a session lock that holds for each transaction
+//! of the work. Each row was tried while a session asks, waits, holds, and commits or releases, with
+//! blocking and asynchronous connections, in all scopes:
+//!
+//! | what happens | the caller sees | the lock is free again | what is lost |
+//! |---|---|---|---|
+//! | `pg_terminate_backend`; a backend crashes; the server stops and recovers | [`Database`](crate::Error::Database), at once while a statement runs, and otherwise at the next statement, the commit or the release. The connection cannot be used any more | when the session has ended, which can be before the caller knows | the open transaction |
+//! | `pg_cancel_backend` while the session waits, or commits | [`Database`](crate::Error::Database). The connection can be used | at once | the open transaction |
+//! | `pg_cancel_backend` while no statement runs | nothing: the work goes on | as always | nothing |
+//! | a standby takes the place of its primary, which is lost | as when the server stops | on the new primary at once | the open transaction; with asynchronous replication also what the standby had not received |
+//! | `statement_timeout` | [`Database`](crate::Error::Database), if it ends the wait. It does not end a commit | at once | the open transaction |
+//! | `transaction_timeout`, `idle_in_transaction_session_timeout`, `idle_session_timeout` | as after `pg_terminate_backend`, [where they apply](#timeouts-of-the-server) | when the session has ended | the open transaction |
+//! | the client is killed | | when the server notices: at once while no statement runs, and otherwise after that statement, so that a session which waits first gets the lock. With [`client_connection_check_interval`] sooner | the open transaction, unless its `COMMIT` had been sent |
+//! | the network swallows everything | nothing, until the client's network gives up; then [`Database`](crate::Error::Database) | when the server's network gives up too | the open transaction, or nothing if its `COMMIT` arrives: the caller cannot know |
+//! | the server's lock table is full | [`Database`](crate::Error::Database), if the lock is asked for meanwhile. For a session lock the session is ended. Who holds or waits keeps the lock or the place, but a transaction can fail at its first write | nothing is held | nothing |
+//! | the server has no connection left | no connection. Who holds or waits is not concerned | as always | nothing |
+//!
+//! After an error at the commit, look whether the work is there before you repeat it, unless the message says
+//! what the server refused.
+//!
+//! [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
 //!
 //! # Observability
 //!

@@ -66,6 +66,7 @@ pub(crate) fn release_after_rollback(held: &HeldLocks) -> String {
 /// Ends the session from within, and with it all that it holds.
 ///
 /// A role may end the sessions of its own login only, so another role that the work has set is reset
-/// first, which a failed transaction would refuse.
-pub(crate) const END_SESSION: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; \
+/// first, which a failed transaction would refuse. Where the role may not even do that, what is left is a
+/// failed transaction, so that code which goes on commits nothing.
+pub(crate) const END_SESSION: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; BEGIN; \
      SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";

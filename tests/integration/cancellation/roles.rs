@@ -8,8 +8,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use tokio::sync::oneshot;
 
 use super::witness::Witness;
-use crate::support::asynchronous::{connect, connect_to, execute, insert, table};
-use crate::support::{committed, unique};
+use crate::support::asynchronous::{connect, connect_to, execute, insert, table, text, values};
+use crate::support::{committed, database, unique};
 
 /// Takes on a role by a statement in the transaction, writes, and waits for what never comes.
 async fn hang(
@@ -95,5 +95,36 @@ async fn in_whatever_role_the_work_was_nothing_is_committed_after_it() {
                 witness.assert_soon_free(&lock, &case).await;
             }
         }
+    }
+}
+
+/// Then its transaction is left failed, so that nothing more can be committed on the connection.
+#[tokio::test]
+async fn where_no_role_may_end_a_session_nothing_is_committed_after_it_either() {
+    let url = database();
+    let role = unique("powerless").replace('.', "_");
+    let mut owner = connect_to(&url).await;
+    let table = table(&mut owner).await;
+    let rights = format!(
+        "REVOKE EXECUTE ON FUNCTION pg_terminate_backend(int, bigint) FROM PUBLIC; \
+         CREATE ROLE {role} LOGIN; GRANT ALL ON {table} TO {role}"
+    );
+    execute(&mut owner, &rights).await;
+    let name = text(&mut owner, "SELECT current_database()::text AS value").await;
+    for scope in ["run", "nested run", "session"] {
+        let lock = unique("cancellation.powerless");
+        let mut conn = connect_to(&Sandbox::shared().url_as(&role, &name)).await;
+        let (entered, has_entered) = oneshot::channel();
+        tokio::select! {
+            ended = hang(&mut conn, scope, &lock, &table, "SELECT", false, entered) => {
+                panic!("{scope}: {ended:?}")
+            }
+            entered = has_entered => entered.unwrap(),
+        }
+        for value in [2, 3] {
+            let inserted = insert(&mut conn, &table, value).await;
+            assert!(inserted.is_err(), "{scope}");
+        }
+        assert_eq!(values(&mut owner, &table).await, [], "{scope}");
     }
 }

@@ -1,11 +1,11 @@
 //! What is seen of a process that waits until another one has migrated.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use diesel_advisory::Error;
-use diesel_advisory::migrations::LockedHarness;
+use diesel_advisory::migrations::{LockedHarness, Waiting};
 use diesel_advisory_sandbox::Sandbox;
 use diesel_migrations::MigrationHarness;
 
@@ -16,37 +16,28 @@ use crate::support::*;
 #[test]
 fn it_looks_at_most_four_times_a_second() {
     let (lock, proxy) = (unique("migrations.looks"), Sandbox::shared().proxy());
-    let holder = Holder::of(lock.clone());
+    let (holder, proxy) = (Holder::of(lock.clone()), Arc::new(proxy));
     let (told, hears) = mpsc::channel();
     let mut conn = connect_to(proxy.url());
-    thread::scope(|scope| {
-        let (proxy, lock) = (&proxy, &lock);
-        let waiter = scope.spawn(move || {
-            let harness = LockedHarness::new(&mut conn).lock_id(lock);
-            let migrated = harness
-                .on_wait(move |waiting| told.send(waiting.waited).unwrap())
-                .locked(|_| Ok(()));
-            migrated.unwrap();
-        });
-        let looks = || {
+    let waiter = thread::spawn(move || {
+        let harness = LockedHarness::new(&mut conn).lock_id(lock);
+        let tell = move |waiting: &Waiting| {
             let sent = proxy.sent();
-            sent.iter()
-                .filter(|sql| sql.contains("pg_try_advisory"))
-                .count()
+            let looks = sent.iter().filter(|sql| sql.contains("pg_try_advisory"));
+            told.send((waiting.waited, looks.count())).unwrap();
         };
-        // Reported at once, after a second, and after two more.
-        hears.recv().unwrap();
-        let (first, before) = (hears.recv().unwrap(), looks());
-        let (second, after) = (hears.recv().unwrap(), looks());
-        drop(holder);
-        waiter.join().unwrap();
-        let (seconds, looks) = ((second - first).as_secs_f64(), after - before);
-        let most = 1.0 + 4.0 * seconds;
-        assert!(
-            (4.0..=most).contains(&f64::from(u32::try_from(looks).unwrap())),
-            "{looks} in {seconds} s"
-        );
+        harness.on_wait(tell).locked(|_| Ok(())).unwrap();
     });
+    // Reported at once, after a second, and after two more.
+    hears.recv().unwrap();
+    let (first, before) = hears.recv().unwrap();
+    let (second, after) = hears.recv().unwrap();
+    drop(holder);
+    waiter.join().unwrap();
+    let (waited, looks) = (second.saturating_sub(first), after - before);
+    assert!(looks > 1, "{looks}");
+    let least = Duration::from_millis(250) * u32::try_from(looks).unwrap();
+    assert!(waited >= least, "{looks} in {waited:?}");
 }
 
 #[test]

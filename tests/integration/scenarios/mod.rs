@@ -16,6 +16,7 @@ mod asynchronous {
     mod leases;
     mod log;
     mod nesting;
+    mod properties;
     mod rights;
     mod round_trips;
     mod search_path;
@@ -76,6 +77,7 @@ mod blocking {
     mod leases;
     mod log;
     mod nesting;
+    mod properties;
     mod rights;
     mod round_trips;
     mod search_path;

@@ -135,7 +135,7 @@ async fn a_closure_that_ends_the_transaction_itself_is_told() {
                 execute(conn, raw).await;
                 Ok::<_, Failure>(())
             });
-            assert_ended(run.await, &case);
+            assert_ended(&run.await, &case);
             assert_eq!(committed(&table), rows, "{case}");
             assert_clean(&mut conn).await;
             assert_free(lock.clone());
@@ -147,7 +147,7 @@ async fn a_closure_that_ends_the_transaction_itself_is_told() {
                     execute(conn, raw).await;
                     Ok::<_, Failure>(())
                 });
-                assert_ended(run.await, &case);
+                assert_ended(&run.await, &case);
                 Err::<(), _>(Failure::OnPurpose)
             });
             transaction.await.unwrap_err();
@@ -159,7 +159,7 @@ async fn a_closure_that_ends_the_transaction_itself_is_told() {
 }
 
 #[track_caller]
-fn assert_ended(result: Result<(), Failure>, case: &str) {
+fn assert_ended(result: &Result<(), Failure>, case: &str) {
     assert!(
         matches!(result, Err(Failure::Lock(Error::Database(_)))),
         "{case}: {result:?}"

@@ -81,7 +81,7 @@ async fn a_server_that_does_not_answer_counts_as_lost() {
     let lock = unique("lost.silent");
     let mut held = acquire(Sandbox::shared().url(), &lock).await;
     let pid = pid(&mut held).await;
-    let backend = Stopped::new(pid);
+    let backend = Sandbox::shared().freeze_backend(pid).unwrap();
     let began = Instant::now();
     held.lost(BOUND).await;
     let took = began.elapsed();
@@ -89,29 +89,6 @@ async fn a_server_that_does_not_answer_counts_as_lost() {
     drop(backend);
     held.release().await.unwrap();
     assert_free(lock);
-}
-
-/// A process that is stopped until this is dropped.
-struct Stopped(i32);
-
-impl Stopped {
-    fn new(pid: i32) -> Self {
-        signal("-STOP", pid);
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        signal("-CONT", self.0);
-    }
-}
-
-fn signal(signal: &str, pid: i32) {
-    let kill = std::process::Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status();
-    assert!(kill.unwrap().success());
 }
 
 #[tokio::test]

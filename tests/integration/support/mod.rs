@@ -5,6 +5,7 @@
     reason = "what is done on a connection is compiled for both kinds"
 )]
 
+pub(crate) mod any_locks;
 #[cfg(feature = "async")]
 pub(crate) mod async_pools;
 mod holder;

@@ -6,8 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use super::task::{Gates, Line, Task};
-use super::{asynchronous, blocking};
+use diesel_advisory_sandbox::is_full_run;
+
+use super::stage::Stage;
+use super::strike::as_app;
+use super::task::{Gates, Heard, Line, Scope, Stop, Task};
+use super::{Fault, asynchronous, blocking};
+use crate::support::*;
 
 /// The variable with the colour of a process that is to be killed.
 const COLOUR: &str = "DIESEL_ADVISORY_TEST_COLOUR";
@@ -68,4 +73,50 @@ fn process() {
         .find(|known| format!("{known:?}") == colour);
     let gates = Gates::new(UnixStream::from(line));
     colour.unwrap().act(&Task::from_text(&task), &gates);
+}
+
+/// What the guide says of a client that is killed while it waits.
+#[test]
+fn the_server_notices_that_a_waiting_client_was_killed_if_it_looks() {
+    if !is_full_run() {
+        return;
+    }
+    for looks in [false, true] {
+        let stage = Stage::new(Fault::Client);
+        if looks {
+            let mut conn = connect_to(stage.server.url());
+            execute(
+                &mut conn,
+                "ALTER ROLE app SET client_connection_check_interval = '50ms'",
+            );
+        }
+        for colour in Colour::ALL {
+            let lock = unique("fault");
+            let task = Task {
+                url: as_app(stage.server.url()),
+                scope: Scope::Transaction,
+                timed: false,
+                lock: lock.clone(),
+                table: String::new(),
+                set: String::new(),
+                set_at: None,
+            };
+            let holder = Holder::at(stage.server.url(), lock.clone());
+            let (mut line, mut process) = colour.start_process(&task);
+            let pid = line.read().parse().unwrap();
+            assert!(matches!(line.hear(), Heard::Stopped(Stop::Asking)));
+            line.go_on();
+            wait_until_queued_at(stage.server.url(), lock.clone(), 1);
+            process.kill().unwrap();
+            process.wait().unwrap();
+            if looks {
+                wait_until("the server has noticed", || stage.is_gone(pid));
+            } else {
+                assert_eq!(stage.queued(lock.clone()), 1);
+            }
+            drop(holder);
+            wait_until("its session has ended", || stage.is_gone(pid));
+            assert!(stage.is_free(&lock));
+        }
+    }
 }
