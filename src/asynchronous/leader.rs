@@ -15,9 +15,8 @@ use crate::error::Error;
 use crate::error::lost::HowLost;
 use crate::lease::clock::Moment;
 use crate::lease::handle::{GivenUp, Lease};
-use crate::lease::leader::{
-    Campaign, Change, Next, OnChange, Plan, after, is_final, leader_options,
-};
+use crate::lease::leader::{Campaign, Change, Next, OnChange, Plan, after, is_final};
+use crate::lease::options::leader_options;
 
 /// Runs work in one process at a time, for as long as it takes: a candidate that leads whenever it gets the lock.
 ///

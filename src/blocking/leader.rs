@@ -7,9 +7,8 @@ use super::keeper::{Keeper, Taken, Taking};
 use super::link::PgTransactions;
 use crate::error::Error;
 use crate::lease::handle::{GivenUp, Lease};
-use crate::lease::leader::{
-    Campaign, Change, Next, OnChange, Plan, after, is_final, leader_options,
-};
+use crate::lease::leader::{Campaign, Change, Next, OnChange, Plan, after, is_final};
+use crate::lease::options::leader_options;
 use crate::lease::shutdown::Shutdown;
 
 /// Runs work in one process at a time, for as long as it takes: a candidate that leads whenever it gets the lock.

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod handle;
 pub(crate) mod keeping;
 pub(crate) mod leader;
+pub(crate) mod options;
 pub(crate) mod shutdown;
 #[cfg(test)]
 mod simulation;
