@@ -23,18 +23,18 @@
 //! ```text
 //! time to live: 10 s
 //!
-//!                  question          question
-//!                  sent, answered    sent, never answered
-//!                  |                 |
-//! holder  ---------+=================+=============================|
-//!                  0 s               3.3 s                         9 s: is_held() is false,
-//!                  |                                                  lost() resolves, async work is dropped
-//!                  |  the answer leaves
-//!                  |  |
-//! server  ---------+--+---------------------------------------------------|
-//!                     0 s of silence                                      10 s of silence: the session
-//!                                                                         ends, the lock is free
-//! next                                                                    +====> granted
+//!              question        question
+//!              sent, answered  sent, never answered
+//!              |               |
+//! holder  -----+===============+==========================|
+//!              0 s             3.3 s                      9 s: is_held() is false
+//!              |                                          and async work is dropped
+//!              |  the answer leaves
+//!              |  |
+//! server  -----+--+----------------------------------------------|
+//!                 0 s of silence                                 10 s of silence:
+//!                                                                the session ends
+//! next                                                           +===> granted
 //! ```
 //!
 //! Every question also looks for a random mark that the session was given, and for the timeout. If another session
