@@ -43,10 +43,12 @@ fn they_go_forward_after_crashes_in_the_middle_of_writes() {
         let largest = Mutex::new(None);
         let counted = std::sync::atomic::AtomicUsize::new(0);
         let is_over = AtomicBool::new(false);
+        // One that connects late would meet the crash in the middle of that.
+        let writers = [(); WRITERS].map(|()| connect_to(server.url()));
         std::thread::scope(|scope| {
-            for _ in 0..WRITERS {
-                scope.spawn(|| {
-                    let mut conn = connect_to(server.url());
+            for mut conn in writers {
+                let (largest, counted, is_over) = (&largest, &counted, &is_over);
+                scope.spawn(move || {
                     while let Ok(token) = token(&mut conn) {
                         let mut largest = largest.lock().unwrap();
                         *largest = (*largest).max(Some(token));
