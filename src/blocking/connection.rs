@@ -2,13 +2,14 @@
 
 use std::ops::DerefMut;
 
-use super::link::{Blocking, PgTransactions, ready};
+use super::link::{Blocking, PgTransactions};
 use super::session::AdvisorySession;
 use super::transaction::AdvisoryTransaction;
 use super::xact::AdvisoryXact;
 use crate::error::Error;
 use crate::lock::into_id::IntoLockId;
 use crate::lock::request::Request;
+use crate::protocol::link::ready;
 use crate::protocol::look::are_locked;
 
 /// Advisory locks for a blocking connection to PostgreSQL.

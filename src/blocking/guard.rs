@@ -3,9 +3,10 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use super::link::{Blocking, PgTransactions, ready};
+use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::token::FencingToken;
+use crate::protocol::link::ready;
 use crate::protocol::look::is_held;
 use crate::protocol::session::release;
 use crate::protocol::token::token;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::link::{Blocking, PgTransactions, ready};
+use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::error::lost::HowLost;
 use crate::lease::clock::{Moment, TimeToLive};
@@ -14,6 +14,7 @@ use crate::lease::keeping::{ask, begin};
 use crate::lock::request::Request;
 use crate::protocol::end_session;
 use crate::protocol::lease::{acquire, finish};
+use crate::protocol::link::ready;
 use crate::sql::lease::{LeaseSettings, SessionName};
 use crate::sql::release::HeldLocks;
 

@@ -2,8 +2,6 @@
 
 use std::future::{Future, ready as done};
 use std::num::NonZeroU32;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use diesel::connection::{
     AnsiTransactionManager, InstrumentationEvent, LoadConnection, TransactionDepthChange,
@@ -128,16 +126,4 @@ impl<C: LoadConnection<Backend = Pg>> Link for Blocking<'_, C> {
 struct CodeRow {
     #[diesel(sql_type = diesel::sql_types::Integer)]
     code: i32,
-}
-
-/// Runs a protocol over a blocking connection.
-///
-/// # Panics
-///
-/// If the future waits, which one over a blocking connection cannot.
-pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("a blocking connection answers before it returns"),
-    }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::guard::AdvisoryGuard;
 use super::lease::AdvisoryLease;
-use super::link::{Blocking, PgTransactions, ready};
+use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
+use crate::protocol::link::ready;
 use crate::protocol::session;
 
 /// A builder for an advisory lock of the session, made by

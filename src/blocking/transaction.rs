@@ -1,10 +1,11 @@
 //! A lock around a transaction of its own.
 
-use super::link::{Blocking, PgTransactions, ready};
+use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
+use crate::protocol::link::ready;
 use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
 
 /// A builder for an advisory lock around a transaction of its own, made by

@@ -1,9 +1,10 @@
 //! A lock for the transaction that is already open.
 
-use super::link::{Blocking, PgTransactions, ready};
+use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
+use crate::protocol::link::ready;
 use crate::protocol::xact;
 
 /// A builder for an advisory lock in the open transaction, made by

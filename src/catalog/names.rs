@@ -12,11 +12,11 @@ use diesel::sql_types::{Oid, SmallInt, Text};
 
 #[cfg(feature = "async")]
 use crate::asynchronous::link::{AsyncPgTransactions, Unfinished};
-use crate::blocking::link::{Blocking, ready};
+use crate::blocking::link::Blocking;
 use crate::error::Error;
 use crate::inspect::{LockName, Names};
 use crate::lock::key::LockKey;
-use crate::protocol::link::Link;
+use crate::protocol::link::{Link, ready};
 use crate::sql::look::text_literal;
 
 /// Names that share one key: their locks exclude each other.

@@ -8,11 +8,11 @@ use diesel::sql_types::Text;
 
 #[cfg(feature = "async")]
 use crate::asynchronous::link::{AsyncPgTransactions, Unfinished};
-use crate::blocking::link::{Blocking, ready};
+use crate::blocking::link::Blocking;
 use crate::error::Error;
 use crate::lock::modes::{Isolation, TransactionModes};
 use crate::lock::request::Request;
-use crate::protocol::link::Link;
+use crate::protocol::link::{Link, ready};
 use crate::protocol::transaction::{commit, open, roll_back};
 
 /// The migrations of the catalog. See [the module](crate::catalog#installing-it) for how to run them.

@@ -54,9 +54,10 @@ use diesel::sql_types::Bool;
 pub use self::lock::Lock;
 pub use self::names::{LockName, Names};
 pub use self::tables::{pg_locks, pg_stat_activity};
-use crate::blocking::link::{Blocking, PgTransactions, ready};
+use crate::blocking::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::into_id::IntoLockId;
+use crate::protocol::link::ready;
 use crate::protocol::look::are_locked;
 use crate::sql::look::is_key_of;
 

@@ -12,12 +12,13 @@ use super::applied::Applied;
 use super::harness::LockedHarness;
 use super::output::Reporting;
 use super::waiting::{Pace, Reports, Waiting};
-use crate::blocking::link::{Blocking, ready};
+use crate::blocking::link::Blocking;
 use crate::error::Error;
 use crate::error::unavailable::Unavailable;
 use crate::lock::id::LockId;
 use crate::lock::request::Request;
 use crate::lock::wait::Wait;
+use crate::protocol::link::ready;
 use crate::protocol::session;
 use crate::sql::release::HeldLocks;
 

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::num::NonZeroU32;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use diesel::QueryResult;
 use diesel::connection::InstrumentationEvent;
@@ -98,4 +100,16 @@ pub(crate) fn deeper(depth: Option<NonZeroU32>) -> NonZeroU32 {
 /// Undoes what was done since a savepoint, and the savepoint.
 pub(crate) fn roll_back_to(savepoint: &str) -> String {
     format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
+}
+
+/// Runs a protocol over a link whose futures are ready at once, as those of a blocking connection are.
+///
+/// # Panics
+///
+/// If the future waits.
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("a blocking connection answers before it returns"),
+    }
 }

@@ -6,13 +6,13 @@ use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use self::script::Script;
-use crate::blocking::link::ready;
 use crate::error::Error;
 use crate::lock::key::LockKey;
 use crate::lock::modes::{Isolation, TransactionModes};
 use crate::lock::request::{Mode, Request};
 use crate::lock::wait::Wait;
 use crate::protocol::attempt::Attempt;
+use crate::protocol::link::ready;
 use crate::protocol::transaction::{commit, open, roll_back};
 use crate::protocol::{session, xact};
 use crate::sql::marks::Mark;
