@@ -5,7 +5,7 @@
 
 #[cfg(feature = "async")]
 #[path = "."]
-mod asynchronous {
+pub(crate) mod asynchronous {
     mod answers;
     mod failed_wait;
     mod full;
@@ -30,7 +30,7 @@ mod asynchronous {
     mod waiting;
     mod xact;
 
-    mod side {
+    pub(crate) mod side {
         pub(crate) use diesel_advisory::AsyncAdvisoryConnection as _;
         pub(crate) use diesel_advisory::IntoAsyncAdvisorySession as _;
         pub(crate) use diesel_advisory_test_macros::keep as helper;
@@ -66,7 +66,7 @@ mod asynchronous {
 }
 
 #[path = "."]
-mod blocking {
+pub(crate) mod blocking {
     mod answers;
     mod failed_wait;
     mod full;
@@ -91,7 +91,7 @@ mod blocking {
     mod waiting;
     mod xact;
 
-    mod side {
+    pub(crate) mod side {
         pub(crate) use diesel::connection::{
             AnsiTransactionManager, SimpleConnection as _, TransactionManager,
         };

@@ -17,29 +17,14 @@ mod trial;
 mod asynchronous {
     pub(crate) mod victim;
 
-    mod side {
-        pub(crate) use diesel_advisory::AsyncAdvisoryConnection as _;
-        pub(crate) use diesel_advisory_test_macros::keep as helper;
-        pub(crate) use diesel_async::{
-            AsyncConnection as _, AsyncPgConnection as Conn, SimpleAsyncConnection as _,
-        };
-
-        pub(crate) use crate::support::asynchronous::*;
-    }
+    use crate::scenarios::asynchronous::side;
 }
 
 #[path = "."]
 mod blocking {
     pub(crate) mod victim;
 
-    mod side {
-        pub(crate) use diesel::connection::SimpleConnection as _;
-        pub(crate) use diesel::{Connection as _, PgConnection as Conn};
-        pub(crate) use diesel_advisory::AdvisoryConnection as _;
-        pub(crate) use diesel_advisory_test_macros::blocking as helper;
-
-        pub(crate) use crate::support::blocking::connection::*;
-    }
+    use crate::scenarios::blocking::side;
 }
 
 use client::Colour;

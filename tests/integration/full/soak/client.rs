@@ -5,6 +5,8 @@ use diesel::sql_types::{Integer, Text};
 use diesel_advisory::Error;
 
 use super::super::plan::{Plan, Scope};
+use super::MOST_PREPARED;
+use super::side::queries::RunQueryDsl as _;
 use super::side::*;
 use crate::support::at_level;
 

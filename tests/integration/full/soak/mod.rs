@@ -24,31 +24,19 @@ use crate::support::{connect_to, execute, integer, wait_until};
 mod asynchronous {
     pub(crate) mod client;
 
-    mod side {
-        pub(crate) use diesel_advisory::AsyncAdvisoryConnection as _;
-        pub(crate) use diesel_advisory_test_macros::keep as helper;
-        pub(crate) use diesel_async::{
-            AsyncConnection as _, AsyncPgConnection as Conn, RunQueryDsl as _,
-            SimpleAsyncConnection as _,
-        };
+    use crate::scenarios::asynchronous::side;
 
-        /// The driver prepares what is asked, and the connection keeps what can be asked again.
-        pub(crate) const MOST_PREPARED: i32 = 16;
-    }
+    /// The driver prepares what is asked, and the connection keeps what can be asked again.
+    const MOST_PREPARED: i32 = 16;
 }
 
 #[path = "."]
 mod blocking {
     pub(crate) mod client;
 
-    mod side {
-        pub(crate) use diesel::connection::SimpleConnection as _;
-        pub(crate) use diesel::{Connection as _, PgConnection as Conn, RunQueryDsl as _};
-        pub(crate) use diesel_advisory::AdvisoryConnection as _;
-        pub(crate) use diesel_advisory_test_macros::blocking as helper;
+    use crate::scenarios::blocking::side;
 
-        pub(crate) const MOST_PREPARED: i32 = 0;
-    }
+    const MOST_PREPARED: i32 = 0;
 }
 
 /// How long it takes.
