@@ -179,11 +179,7 @@ where
                     Some(Err(error)) => Next::Again(campaign.failed(&error)),
                     Some(Ok(term)) => {
                         campaign.leads(&lease);
-                        match serve(term, &lease, shutdown, work).await {
-                            Next::Return(returned) => Next::Return(returned),
-                            Next::Again(change) => Next::Again(campaign.begins_again(change)),
-                            Next::ShutDown => Next::ShutDown,
-                        }
+                        campaign.after(serve(term, &lease, shutdown, work).await)
                     }
                 });
             }

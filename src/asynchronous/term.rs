@@ -55,22 +55,17 @@ impl<'c, C: AsyncPgTransactions> Term<'c, C> {
                 Ok(attempt.granted())
             }
         };
-        match taken.await {
-            Ok(Some(locks)) => Ok(Some(Self {
+        let taken = taken.await;
+        if let Ok(Some(locks)) = taken {
+            return Ok(Some(Self {
                 conn,
                 locks,
                 settings,
                 ttl,
-            })),
-            Ok(None) => {
-                conn.done();
-                Ok(None)
-            }
-            Err(error) => {
-                conn.done();
-                Err(error)
-            }
+            }));
         }
+        conn.done();
+        taken.map(|_| None)
     }
 
     /// Begins the lease.
@@ -85,7 +80,7 @@ impl<'c, C: AsyncPgTransactions> Term<'c, C> {
         let ttl = self.ttl.get();
         if let Some(answered) = answered {
             loop {
-                let left = ttl.saturating_sub(Moment::now().since(answered));
+                let left = self.ttl.left(answered);
                 if left.is_zero() {
                     break;
                 }

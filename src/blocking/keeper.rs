@@ -301,11 +301,7 @@ impl Thread {
         answered: Moment,
     ) -> Result<(), Error> {
         loop {
-            let left = self
-                .taking
-                .ttl
-                .get()
-                .saturating_sub(Moment::now().since(answered));
+            let left = self.taking.ttl.left(answered);
             if left.is_zero() {
                 return Ok(());
             }

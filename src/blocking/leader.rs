@@ -136,11 +136,7 @@ fn lead<R>(
             Ok(Taken::Unavailable) => campaign.follows(None),
             Ok(Taken::Held) => {
                 campaign.leads(&lease);
-                return Ok(match serve(keeper, &lease, shutdown, work) {
-                    Next::Return(returned) => Next::Return(returned),
-                    Next::Again(change) => Next::Again(campaign.begins_again(change)),
-                    Next::ShutDown => Next::ShutDown,
-                });
+                return Ok(campaign.after(serve(keeper, &lease, shutdown, work)));
             }
         };
         if shutdown.pause(pause) {

@@ -40,6 +40,11 @@ impl TimeToLive {
         self.0.saturating_sub(margin)
     }
 
+    /// How much of it is left at this moment, since an earlier one.
+    pub(crate) fn left(self, since: Moment) -> Duration {
+        self.0.saturating_sub(Moment::now().since(since))
+    }
+
     /// How long after a question the next one is asked.
     pub(crate) fn pause(self) -> Duration {
         self.0 / 3

@@ -56,7 +56,7 @@ pub(crate) struct Plan<'a> {
     id: LockId<'a>,
     pub(crate) ttl: TimeToLive,
     pub(crate) retry: Duration,
-    identity: Option<String>,
+    pub(crate) identity: Option<String>,
     pub(crate) lock_delay: bool,
 }
 
@@ -69,10 +69,6 @@ impl<'a> Plan<'a> {
             identity: None,
             lock_delay: true,
         }
-    }
-
-    pub(crate) fn set_identity(&mut self, identity: String) {
-        self.identity = Some(identity);
     }
 
     pub(crate) fn name(&self) -> SessionName {
@@ -154,8 +150,17 @@ impl<'a> Campaign<'a> {
         (self.on_change)(Change::Leading(token));
     }
 
+    /// Tells how a term ended, if another one is campaigned for.
+    pub(crate) fn after<R>(&mut self, term: Next<R, Change<'static>>) -> Next<R, Duration> {
+        match term {
+            Next::Return(returned) => Next::Return(returned),
+            Next::Again(change) => Next::Again(self.begins_again(change)),
+            Next::ShutDown => Next::ShutDown,
+        }
+    }
+
     /// A term has ended before the work was done. Who has resigned lets others have the lock first.
-    pub(crate) fn begins_again(&mut self, after: Change<'static>) -> Duration {
+    fn begins_again(&mut self, after: Change<'static>) -> Duration {
         let has_resigned = matches!(after, Change::Resigned);
         (self.on_change)(after);
         (self.on_change)(Change::Campaigning);

@@ -74,7 +74,7 @@ macro_rules! leader_options {
             /// # drop(leader);
             /// ```
             pub fn identity(mut self, identity: impl Into<String>) -> Self {
-                self.plan.set_identity(identity.into());
+                self.plan.identity = Some(identity.into());
                 self
             }
 
