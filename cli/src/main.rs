@@ -8,8 +8,11 @@ mod connect;
 mod exit;
 mod generated;
 mod key;
+mod locks;
 mod output;
+mod run;
 mod secrets;
+mod text;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,9 @@ use self::args::{Cli, Command};
 use self::exit::{Failure, SOFTWARE, USAGE, say};
 
 fn main() -> ExitCode {
+    if let Some(code) = run::become_command() {
+        return ExitCode::from(code);
+    }
     let code = secrets::hide_from_ps().and_then(|()| start());
     ExitCode::from(code.unwrap_or_else(|failure| {
         say!("{failure}");
@@ -55,6 +61,7 @@ async fn command(command: Command) -> Result<u8, Failure> {
         Command::Key(args) => key::key(&args).await,
         Command::Completions { shell } => generated::completions(shell),
         Command::Man { command } => generated::man(command.as_deref()),
+        Command::Run(args) => run::run(&args).await,
         _ => Err(Failure::usage("not built yet")),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use tokio_postgres::config::{ChannelBinding, SslMode as Encryption, SslNegotiation};
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{CancelToken, Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::settings::{Attrs, Host, Settings, SslMode, number};
@@ -289,4 +289,25 @@ where
         _ => return Ok((client, connection)),
     };
     Err(Failure::new(NO_SERVER, wrong).into())
+}
+
+/// Ends what a session waits for.
+pub(crate) struct Canceller {
+    token: CancelToken,
+    tls: MakeRustlsConnect,
+}
+
+impl Canceller {
+    pub(crate) fn of(settings: &Settings, conn: &AsyncPgConnection) -> Result<Self, Failure> {
+        Ok(Self {
+            token: conn.cancel_token(),
+            tls: MakeRustlsConnect::new(tls::config(settings)?),
+        })
+    }
+
+    /// Asks the server for it, which does not say whether it has done it.
+    pub(crate) async fn cancel(self) {
+        let asked = self.token.cancel_query(self.tls);
+        let _ = tokio::time::timeout(Duration::from_secs(2), asked).await;
+    }
 }
