@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use tokio_postgres::config::{ChannelBinding, SslMode as Encryption, SslNegotiation};
-use tokio_postgres::{CancelToken, Client, Config, SimpleQueryMessage};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{CancelToken, Client, Config, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::settings::{Attrs, Host, Settings, SslMode, number};
@@ -134,30 +135,42 @@ async fn open_at(
     name: &str,
 ) -> Result<AsyncPgConnection, Failed> {
     let config = config(settings, host, name)?;
+    if host.is_socket() {
+        return open_with(config, NoTls, &[Encryption::Disable], attrs).await;
+    }
     let tls = MakeRustlsConnect::new(tls::config(settings)?);
     let encryptions: &[Encryption] = match settings.ssl_mode {
-        _ if host.is_socket() => &[Encryption::Disable],
         SslMode::Disable => &[Encryption::Disable],
         SslMode::Allow => &[Encryption::Disable, Encryption::Require],
         SslMode::Prefer => &[Encryption::Prefer, Encryption::Disable],
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Encryption::Require],
     };
+    open_with(config, tls, encryptions, attrs).await
+}
+
+/// Tries one encryption after the other.
+async fn open_with<T>(
+    mut config: Config,
+    tls: T,
+    encryptions: &[Encryption],
+    attrs: Attrs,
+) -> Result<AsyncPgConnection, Failed>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static> + Clone,
+{
     let mut failed = None;
     for encryption in encryptions {
-        let mut config = config.clone();
         config.ssl_mode(*encryption);
         match config.connect(tls.clone()).await {
             Ok((client, connection)) => {
-                let conn = AsyncPgConnection::try_from_client_and_connection;
                 let (client, connection) = check(client, connection, attrs).await?;
-                return conn(client, connection)
+                return AsyncPgConnection::try_from_client_and_connection(client, connection)
                     .await
                     .map_err(|error| Failure::new(NO_SERVER, error.to_string()).into());
             }
             Err(error) => {
-                let another = may_do_with_another_encryption(&error);
                 failed.get_or_insert(failure_of(&error));
-                if !another {
+                if !may_do_with_another_encryption(&error) {
                     break;
                 }
             }
@@ -307,7 +320,12 @@ impl Canceller {
 
     /// Asks the server for it, which does not say whether it has done it.
     pub(crate) async fn cancel(self) {
-        let asked = self.token.cancel_query(self.tls);
+        let asked = async {
+            // A socket has no name for TLS.
+            if self.token.cancel_query(self.tls).await.is_err() {
+                let _ = self.token.cancel_query(NoTls).await;
+            }
+        };
         let _ = tokio::time::timeout(Duration::from_secs(2), asked).await;
     }
 }

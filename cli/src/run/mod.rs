@@ -7,6 +7,7 @@ mod supervise;
 mod terminal;
 mod waiting;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use diesel::sql_types::Integer;
@@ -37,24 +38,9 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
         false => own_pid(&mut conn).await?,
     };
     let canceller = connect::Canceller::of(&settings, &conn)?;
-    let mut session = Box::new(conn)
-        .into_advisory_session(args.name.as_str())
-        .timeout(if args.no_wait {
-            Some(Duration::ZERO)
-        } else {
-            args.wait
-        });
-    if args.shared {
-        session = session.shared();
-    }
     let (granted, is_granted) = oneshot::channel();
-    let (done, is_done) = oneshot::channel::<()>();
-    let lease = session.lease(args.ttl).run(async move |lease: Lease| {
-        let _ = granted.send(lease);
-        let _ = is_done.await;
-        Ok::<(), Error>(())
-    });
-    let mut lease = Box::pin(lease);
+    let (done, is_done) = oneshot::channel();
+    let mut lease = hold(args, conn, granted, is_done);
 
     let granted = tokio::select! {
         biased;
@@ -77,7 +63,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
     };
 
     let mut job = Job::start(args, &granted, &environment(args, &granted), signals)?;
-    let outcome = job.supervise(lease.as_mut()).await;
+    let outcome = job.supervise(&mut lease).await;
     drop(done);
     match outcome {
         Outcome::Exited(code) => match lease.await {
@@ -90,6 +76,34 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
             Ok(failure.code)
         }
     }
+}
+
+type Held<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+
+/// Takes the lease, says so, and holds it until the command is done.
+fn hold(
+    args: &RunArgs,
+    conn: AsyncPgConnection,
+    granted: oneshot::Sender<Lease>,
+    done: oneshot::Receiver<()>,
+) -> Held<'_> {
+    let wait = if args.no_wait {
+        Some(Duration::ZERO)
+    } else {
+        args.wait
+    };
+    let mut session = Box::new(conn)
+        .into_advisory_session(args.name.as_str())
+        .timeout(wait);
+    if args.shared {
+        session = session.shared();
+    }
+    let lease = session.lease(args.ttl);
+    Box::pin(lease.run(async move |lease: Lease| {
+        let _ = granted.send(lease);
+        let _ = done.await;
+        Ok::<(), Error>(())
+    }))
 }
 
 /// The lease has ended before it has begun.

@@ -1,6 +1,5 @@
 //! The command while the lease is held, and its end when the lease is lost.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use diesel_advisory::{Error, Lease};
@@ -8,6 +7,7 @@ use nix::sys::signal::Signal;
 use tokio::signal::unix::Signal as Stream;
 use tokio::time::{Instant, interval, sleep_until};
 
+use super::Held;
 use super::child::{Change, Child};
 use super::signals::{self, Signals};
 use super::terminal::{self, Terminal};
@@ -60,14 +60,11 @@ impl Job {
     }
 
     /// Hands signals on until the command or the lease ends.
-    pub(super) async fn supervise<F>(&mut self, mut lease: Pin<&mut F>) -> Outcome
-    where
-        F: Future<Output = Result<(), Error>>,
-    {
+    pub(super) async fn supervise(&mut self, lease: &mut Held<'_>) -> Outcome {
         loop {
             tokio::select! {
                 biased;
-                ended = &mut lease => return Outcome::Lost(lost(ended)),
+                ended = &mut *lease => return Outcome::Lost(lost(ended)),
                 signal = self.signals.next() => self.hand_on(signal),
                 _ = self.children.recv() => match self.child.change() {
                     Some(Change::Exited(code)) => {
