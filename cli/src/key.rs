@@ -63,7 +63,8 @@ fn describe(name: &str, key: LockKey) -> String {
          take it      SELECT pg_advisory_lock({call});\n  \
          give it back SELECT pg_advisory_unlock({call});\n  \
          find it      SELECT * FROM pg_locks WHERE locktype = 'advisory' AND classid = {classid} \
-         AND objid = {objid} AND objsubid = {objsubid};\n"
+         AND objid = {objid} AND objsubid = {objsubid} AND database = (SELECT oid FROM pg_database \
+         WHERE datname = current_database());\n"
     )
 }
 
@@ -104,7 +105,8 @@ mod tests {
              take it      SELECT pg_advisory_lock(-2);\n  \
              give it back SELECT pg_advisory_unlock(-2);\n  \
              find it      SELECT * FROM pg_locks WHERE locktype = 'advisory' AND classid = 4294967295 \
-             AND objid = 4294967294 AND objsubid = 1;\n"
+             AND objid = 4294967294 AND objsubid = 1 AND database = (SELECT oid FROM pg_database \
+             WHERE datname = current_database());\n"
         );
         assert!(describe("p", LockKey::Pair(1, -1)).contains("pg_advisory_lock(1, -1)"));
     }

@@ -13,6 +13,7 @@ mod output;
 mod run;
 mod secrets;
 mod text;
+mod who;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,7 @@ async fn command(command: Command) -> Result<u8, Failure> {
         Command::Completions { shell } => generated::completions(shell),
         Command::Man { command } => generated::man(command.as_deref()),
         Command::Run(args) => run::run(&args).await,
+        Command::Who(args) => who::who(&args).await,
         _ => Err(Failure::usage("not built yet")),
     }
 }

@@ -2,7 +2,7 @@
 
 mod child;
 mod exec;
-mod signals;
+pub(crate) mod signals;
 mod supervise;
 mod terminal;
 mod waiting;

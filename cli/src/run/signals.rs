@@ -27,10 +27,10 @@ const OTHERS: [Signal; 5] = [
 
 /// Signals that this process gets.
 #[derive(Debug)]
-pub(super) struct Signals(Vec<(Signal, Stream)>);
+pub(crate) struct Signals(Vec<(Signal, Stream)>);
 
 impl Signals {
-    pub(super) fn that_end() -> Result<Self, Failure> {
+    pub(crate) fn that_end() -> Result<Self, Failure> {
         let mut signals = Self(Vec::new());
         signals.listen(&ENDING)?;
         Ok(signals)
@@ -55,7 +55,7 @@ impl Signals {
     }
 
     /// The next one.
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         poll_fn(|cx| {
             for (signal, stream) in &mut self.0 {
                 if stream.poll_recv(cx) == Poll::Ready(Some(())) {
@@ -69,7 +69,7 @@ impl Signals {
 }
 
 /// The exit code of who is ended by this signal, as shells say it.
-pub(super) fn code_of(signal: Signal) -> u8 {
+pub(crate) fn code_of(signal: Signal) -> u8 {
     128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0))
 }
 
