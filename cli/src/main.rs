@@ -4,10 +4,12 @@
 //! sessions as libpq's programs do; there is a module for each command.
 
 mod args;
+mod check;
 mod connect;
 mod exit;
 mod generated;
 mod key;
+mod kill;
 mod locks;
 mod output;
 mod run;
@@ -64,6 +66,7 @@ async fn command(command: Command) -> Result<u8, Failure> {
         Command::Man { command } => generated::man(command.as_deref()),
         Command::Run(args) => run::run(&args).await,
         Command::Who(args) => who::who(&args).await,
-        _ => Err(Failure::usage("not built yet")),
+        Command::Kill(args) => kill::kill(&args).await,
+        Command::Check(args) => check::check(&args).await,
     }
 }

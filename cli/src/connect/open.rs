@@ -5,20 +5,53 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
+
 use tokio_postgres::config::{ChannelBinding, SslMode as Encryption, SslNegotiation};
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{CancelToken, Client, Config, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
+use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::settings::{Attrs, Host, Settings, SslMode, number};
 use super::tls;
 use crate::exit::{Failure, NO_SERVER, NOT_ALLOWED};
 
+/// A session of tokio-postgres that was just made.
+type Pair<T> = (Client, Connection<Socket, T>);
+
+/// What a session is to become. Its connection is driven by a task.
+pub(crate) trait Opened: Sized + Send {
+    fn of<T>(pair: Pair<T>) -> impl Future<Output = Result<Self, Failure>> + Send
+    where
+        T: TlsStream + Unpin + Send + 'static;
+}
+
+impl Opened for AsyncPgConnection {
+    async fn of<T>((client, connection): Pair<T>) -> Result<Self, Failure>
+    where
+        T: TlsStream + Unpin + Send + 'static,
+    {
+        Self::try_from_client_and_connection(client, connection)
+            .await
+            .map_err(|error| Failure::new(NO_SERVER, error.to_string()))
+    }
+}
+
+/// Of which nothing has been asked yet, and nothing is prepared.
+impl Opened for Client {
+    async fn of<T>((client, connection): Pair<T>) -> Result<Self, Failure>
+    where
+        T: TlsStream + Unpin + Send + 'static,
+    {
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
+
 /// Opens a session. `application_name` is for who has not set one.
-pub(crate) async fn open(
+pub(crate) async fn open<C: Opened>(
     settings: &Settings,
     application_name: &str,
-) -> Result<AsyncPgConnection, Failure> {
+) -> Result<C, Failure> {
     if settings.ask_password && settings.params.get("password").is_none() {
         let settings = with_password(settings)?;
         return Ok(open_somewhere(&settings, application_name).await?);
@@ -70,7 +103,7 @@ impl From<Failed> for Failure {
     }
 }
 
-async fn open_somewhere(settings: &Settings, name: &str) -> Result<AsyncPgConnection, Failed> {
+async fn open_somewhere<C: Opened>(settings: &Settings, name: &str) -> Result<C, Failed> {
     let mut hosts: Vec<&Host> = settings.hosts.iter().collect();
     if settings.params.get("load_balance_hosts") == Some("random") {
         let random = RandomState::new();
@@ -128,12 +161,12 @@ fn at(host: &Host, failure: Failure) -> Failure {
     )
 }
 
-async fn open_at(
+async fn open_at<C: Opened>(
     settings: &Settings,
     host: &Host,
     attrs: Attrs,
     name: &str,
-) -> Result<AsyncPgConnection, Failed> {
+) -> Result<C, Failed> {
     let config = config(settings, host, name)?;
     if host.is_socket() {
         return open_with(config, NoTls, &[Encryption::Disable], attrs).await;
@@ -149,13 +182,14 @@ async fn open_at(
 }
 
 /// Tries one encryption after the other.
-async fn open_with<T>(
+async fn open_with<C, T>(
     mut config: Config,
     tls: T,
     encryptions: &[Encryption],
     attrs: Attrs,
-) -> Result<AsyncPgConnection, Failed>
+) -> Result<C, Failed>
 where
+    C: Opened,
     T: MakeTlsConnect<Socket, Stream: Send + 'static> + Clone,
 {
     let mut failed = None;
@@ -164,9 +198,7 @@ where
         match config.connect(tls.clone()).await {
             Ok((client, connection)) => {
                 let (client, connection) = check(client, connection, attrs).await?;
-                return AsyncPgConnection::try_from_client_and_connection(client, connection)
-                    .await
-                    .map_err(|error| Failure::new(NO_SERVER, error.to_string()).into());
+                return Ok(C::of((client, connection)).await?);
             }
             Err(error) => {
                 failed.get_or_insert(failure_of(&error));

@@ -37,7 +37,7 @@ impl Screen {
         Self { keys }
     }
 
-    fn show(lines: &[String]) {
+    fn show(&self, lines: &[String]) {
         let height = terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| height.0);
         let lines = lines.iter().take(height.map_or(usize::MAX, usize::from));
         let lines = lines
@@ -75,13 +75,13 @@ pub(super) async fn watch(args: &WhoArgs, mut server: Server) -> Result<u8, Fail
     let mut stopped = signal(SignalKind::from_raw(Signal::SIGTSTP as i32)).map_err(failed)?;
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
     let mut keys = keys();
-    let mut screen = Some(Screen::enter());
+    let mut screen = Screen::enter();
     loop {
         let lines = tokio::select! {
             lines = look(args, &mut server) => lines,
             signal = ending.next() => return Ok(code_of(signal)),
         };
-        Screen::show(&lines);
+        screen.show(&lines);
         tokio::select! {
             () = tokio::time::sleep(args.interval) => {}
             _ = resized.recv() => {}
@@ -90,9 +90,9 @@ pub(super) async fn watch(args: &WhoArgs, mut server: Server) -> Result<u8, Fail
             },
             signal = ending.next() => return Ok(code_of(signal)),
             _ = stopped.recv() => {
-                screen = None;
+                drop(screen);
                 let _ = raise(Signal::SIGSTOP);
-                screen.get_or_insert_with(Screen::enter);
+                screen = Screen::enter();
             }
         }
     }
