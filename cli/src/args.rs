@@ -82,6 +82,11 @@ pub(crate) enum Command {
     /// Tell whether a server, what stands in between, and a role are fit for locks
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Install the lock catalog, or bring it up to date
+    ///
+    /// It is a schema `diesel_advisory` with the names of locks, which `who` shows, and the runs of jobs, which
+    /// `run --every` and `--once` need. The role needs the right to create a schema.
+    Install(InstallArgs),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -137,6 +142,17 @@ pub(crate) struct RunArgs {
     /// Share the lock with others that share it
     #[arg(short = 's', long)]
     pub(crate) shared: bool,
+    /// Run it only if it was not started for this long, under this name, by anybody
+    ///
+    /// Otherwise the exit code is 75 (or -E). It needs the lock catalog: see `pg-advisory install --help`.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "shared")]
+    pub(crate) every: Option<Duration>,
+    /// Run it only if it was never started under this name
+    #[arg(long, conflicts_with_all = ["every", "shared"])]
+    pub(crate) once: bool,
+    /// With --every and --once: a command that fails counts as not started
+    #[arg(long)]
+    pub(crate) retry_failed: bool,
     /// How long the lock outlives a machine that is gone
     ///
     /// The server is asked in every third of it. If it has not answered after nine tenths, the lease is lost,
@@ -265,6 +281,12 @@ pub(crate) struct CheckArgs {
     /// One JSON object a line for each thing that was checked
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

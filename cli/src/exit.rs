@@ -63,7 +63,7 @@ impl From<diesel_advisory::Error> for Failure {
         use diesel_advisory::Error;
 
         let code = match &error {
-            Error::Unavailable(_) => UNAVAILABLE,
+            Error::Unavailable(_) | Error::NotDue(_) => UNAVAILABLE,
             Error::Lost(_) | Error::ShutDown | Error::NotHeld => LOST,
             Error::Standby | Error::SharedSession => NO_SERVER,
             Error::EmptyName | Error::Unsupported(_) => USAGE,

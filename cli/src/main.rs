@@ -21,8 +21,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use diesel_async::AsyncPgConnection;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, InstallArgs};
+use self::connect::Settings;
 use self::exit::{Failure, SOFTWARE, USAGE, say};
 
 fn main() -> ExitCode {
@@ -62,6 +64,7 @@ fn start() -> Result<u8, Failure> {
 async fn command(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Key(args) => key::key(&args).await,
+        Command::Install(args) => install(&args).await,
         Command::Completions { shell } => generated::completions(shell),
         Command::Man { command } => generated::man(command.as_deref()),
         Command::Run(args) => run::run(&args).await,
@@ -69,4 +72,11 @@ async fn command(command: Command) -> Result<u8, Failure> {
         Command::Kill(args) => kill::kill(&args).await,
         Command::Check(args) => check::check(&args).await,
     }
+}
+
+async fn install(args: &InstallArgs) -> Result<u8, Failure> {
+    let settings = Settings::of(&args.connect)?;
+    let mut conn: AsyncPgConnection = connect::open(&settings, "pg-advisory install").await?;
+    diesel_advisory::catalog::install_async(&mut conn).await?;
+    Ok(0)
 }

@@ -124,7 +124,8 @@ pub(super) async fn room(client: &Client, findings: &mut Vec<Finding>) -> Result
 
 pub(super) async fn catalog(client: &Client, findings: &mut Vec<Finding>) -> Result<(), Failure> {
     const ADVICE: &str = "locks without a name that anybody tells are shown by their keys: \
-         `diesel_advisory::catalog::install` makes the catalog";
+         `pg-advisory install` makes the catalog, which \
+         `run --every` needs too";
     let table = value(
         client,
         "SELECT pg_catalog.to_regclass('diesel_advisory.lock_names')",

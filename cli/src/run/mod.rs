@@ -2,17 +2,15 @@
 
 mod child;
 mod exec;
+mod hold;
 pub(crate) mod signals;
 mod supervise;
 mod terminal;
 mod waiting;
 
-use std::pin::Pin;
-use std::time::Duration;
-
 use diesel::sql_types::Integer;
 use diesel::{QueryableByName, sql_query};
-use diesel_advisory::{Error, IntoAsyncAdvisorySession as _, Lease};
+use diesel_advisory::{Error, Lease};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::sync::oneshot;
 
@@ -40,7 +38,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
     let canceller = connect::Canceller::of(&settings, &conn)?;
     let (granted, is_granted) = oneshot::channel();
     let (done, is_done) = oneshot::channel();
-    let mut lease = hold(args, conn, granted, is_done);
+    let mut lease = hold::hold(args, conn, hold::Work::new(granted, is_done));
 
     let granted = tokio::select! {
         biased;
@@ -64,46 +62,28 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
 
     let mut job = Job::start(args, &granted, &environment(args, &granted), signals)?;
     let outcome = job.supervise(&mut lease).await;
-    drop(done);
     match outcome {
-        Outcome::Exited(code) => match lease.await {
-            Ok(()) => Ok(code),
-            Err(error) => Err(error.into()),
-        },
+        Outcome::Exited(code) => {
+            let _ = done.send(code);
+            // Parts of it wait for the server as long as the network lets them.
+            match tokio::time::timeout(args.ttl, lease).await {
+                Ok(Ok(())) => Ok(code),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(Failure::new(
+                    crate::exit::LOST,
+                    format!(
+                        "nobody can tell whether {:?} was released: the server does not answer",
+                        args.name
+                    ),
+                )),
+            }
+        }
         Outcome::Lost(failure) => {
             say!("{failure}; the command is ended");
             job.end(args.grace).await;
             Ok(failure.code)
         }
     }
-}
-
-type Held<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
-
-/// Takes the lease, says so, and holds it until the command is done.
-fn hold(
-    args: &RunArgs,
-    conn: AsyncPgConnection,
-    granted: oneshot::Sender<Lease>,
-    done: oneshot::Receiver<()>,
-) -> Held<'_> {
-    let wait = if args.no_wait {
-        Some(Duration::ZERO)
-    } else {
-        args.wait
-    };
-    let mut session = Box::new(conn)
-        .into_advisory_session(args.name.as_str())
-        .timeout(wait);
-    if args.shared {
-        session = session.shared();
-    }
-    let lease = session.lease(args.ttl);
-    Box::pin(lease.run(async move |lease: Lease| {
-        let _ = granted.send(lease);
-        let _ = done.await;
-        Ok::<(), Error>(())
-    }))
 }
 
 /// The lease has ended before it has begun.
@@ -119,6 +99,11 @@ fn not_begun(args: &RunArgs, ended: Result<(), Error>) -> Result<u8, Failure> {
             );
             Failure::new(crate::exit::UNAVAILABLE, message)
         }
+        // It speaks of methods of the library.
+        Error::NoCatalog => Failure::config(
+            "there is no table `diesel_advisory.runs`, which --every and --once keep runs in: \
+             `pg-advisory install` makes it, or brings it up to date",
+        ),
         _ => Failure::from(error),
     };
     if failure.code == crate::exit::UNAVAILABLE {

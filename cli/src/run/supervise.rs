@@ -7,8 +7,8 @@ use nix::sys::signal::Signal;
 use tokio::signal::unix::Signal as Stream;
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::Held;
 use super::child::{Change, Child};
+use super::hold::Held;
 use super::signals::{self, Signals};
 use super::terminal::{self, Terminal};
 use crate::args::RunArgs;
@@ -61,10 +61,13 @@ impl Job {
 
     /// Hands signals on until the command or the lease ends.
     pub(super) async fn supervise(&mut self, lease: &mut Held<'_>) -> Outcome {
+        let mut is_lost = Box::pin(self.lease.lost());
         loop {
             tokio::select! {
                 biased;
                 ended = &mut *lease => return Outcome::Lost(lost(ended)),
+                // What comes after a lease may wait for a server that does not answer any more.
+                () = &mut is_lost => return Outcome::Lost(lost(self.lease.check())),
                 signal = self.signals.next() => self.hand_on(signal),
                 _ = self.children.recv() => match self.child.change() {
                     Some(Change::Exited(code)) => {
