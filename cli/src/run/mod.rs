@@ -68,7 +68,11 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
             // Parts of it wait for the server as long as the network lets them.
             match tokio::time::timeout(args.ttl, lease).await {
                 Ok(Ok(())) => Ok(code),
-                Ok(Err(error)) => Err(error.into()),
+                // Whatever it is: another holder may have begun before the command was done.
+                Ok(Err(error)) => Err(Failure::new(
+                    crate::exit::LOST,
+                    Failure::from(error).message,
+                )),
                 Err(_) => Err(Failure::new(
                     crate::exit::LOST,
                     format!(

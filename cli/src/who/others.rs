@@ -9,7 +9,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use super::entry::{Entry, Session, Who};
 use crate::exit::Failure;
 
-/// A prepared transaction has no process; its locks bear its number, in place of a session's.
+/// A prepared transaction has no process. It is known by the lock on its own number, which bears the same mark
+/// as its other locks.
 const QUERY: &str = "\
 SELECT l.classid, l.objid, l.objsubid, l.mode OPERATOR(pg_catalog.=) 'ShareLock' AS shared, l.granted, l.pid, \
 p.gid, COALESCE(p.owner, a.usename)::pg_catalog.text AS username, a.application_name, \
@@ -19,8 +20,10 @@ extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
 COALESCE(p.prepared, l.waitstart, a.xact_start, a.backend_start))::pg_catalog.float8 AS age \
 FROM pg_catalog.pg_locks AS l \
 LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid \
-LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON l.pid IS NULL AND l.virtualtransaction \
-OPERATOR(pg_catalog.=) ('-1/' OPERATOR(pg_catalog.||) p.transaction::pg_catalog.text) \
+LEFT JOIN LATERAL (SELECT x.gid, x.owner, x.prepared FROM pg_catalog.pg_locks AS t \
+JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) t.transactionid \
+WHERE t.pid IS NULL AND t.locktype OPERATOR(pg_catalog.=) 'transactionid' \
+AND t.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction) AS p ON l.pid IS NULL \
 WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
 AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
 WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
