@@ -12,6 +12,7 @@ use crate::error::not_due::NotDue;
 use crate::lock::interval::{Interval, name_of_runs, refused_modes};
 use crate::lock::modes::TransactionModes;
 use crate::lock::request::Request;
+use crate::sql::answer::Taking;
 use crate::sql::release::HeldLocks;
 use crate::sql::runs::{
     BEGIN_CHANGE, BEGIN_CLAIM, ClaimRow, Claimed, CountRow, GRANTS, GrantsRow, claim, forget,
@@ -183,10 +184,22 @@ async fn claim_for_session<L: Link>(
 }
 
 /// Says that the run is done. If that fails, nobody is told: the work is.
-pub(crate) async fn finish<L: Link>(link: &mut L, claimed: &Claimed) {
-    // What the work has left open is for the release of the lock to report.
-    if matches!(link.transaction_depth(), Ok(None)) {
-        let _ = link.batch(&claimed.finish_alone()).await;
+///
+/// # Errors
+///
+/// [`Error::TransactionLeftOpen`] if the work has left a transaction open that Diesel does not know of, which has
+/// been rolled back.
+pub(crate) async fn finish<L: Link>(link: &mut L, claimed: &Claimed) -> Result<(), Error> {
+    if !matches!(link.transaction_depth(), Ok(None)) {
+        // The release of the lock finds it.
+        return Ok(());
+    }
+    match link.batch(&claimed.finish_alone()).await {
+        Err(error) if Taking::of_error(&error) == Some(Taking::InTransaction) => {
+            link.batch("ROLLBACK").await?;
+            Err(Error::TransactionLeftOpen)
+        }
+        _ => Ok(()),
     }
 }
 

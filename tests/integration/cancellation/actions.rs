@@ -24,6 +24,9 @@ pub(crate) enum Action {
     SessionRun,
     TrySessionRun,
     Owned,
+    Every,
+    EverySession,
+    EverySessionFails,
 }
 
 impl Action {
@@ -102,6 +105,23 @@ impl Action {
                 assert!(ran.try_run(work).await?.is_some());
                 Ok(())
             }
+            Self::Every => {
+                let run = conn_ref.advisory(lock).at_most_every(PATIENCE);
+                run.run(work).await
+            }
+            Self::EverySession => {
+                let run = conn_ref.advisory_session(lock).at_most_every(PATIENCE);
+                run.run(work).await
+            }
+            Self::EverySessionFails => {
+                let run = conn.into_advisory_session(lock).once().retry_failed();
+                let run = run.run(async |conn| {
+                    insert(conn, table, 1).await?;
+                    Err::<(), _>(Error::Database(diesel::NotFound))
+                });
+                run.await.unwrap_err();
+                Ok(())
+            }
             Self::Owned => {
                 let mut held = conn.into_advisory_session(lock).acquire().await?;
                 assert!(held.is_held().await?);
@@ -112,7 +132,7 @@ impl Action {
     }
 }
 
-pub(crate) const ACTIONS: [Action; 15] = [
+pub(crate) const ACTIONS: [Action; 18] = [
     Action::Run(Wait::Inherit),
     Action::Run(Wait::AtMost(PATIENCE)),
     Action::TryRun,
@@ -128,6 +148,9 @@ pub(crate) const ACTIONS: [Action; 15] = [
     Action::SessionRun,
     Action::TrySessionRun,
     Action::Owned,
+    Action::Every,
+    Action::EverySession,
+    Action::EverySessionFails,
 ];
 
 /// Whether the future that is dropped is one of a transaction that diesel-async has opened, and none of
