@@ -63,7 +63,7 @@ impl Guards {
     ///
     /// The cast stands around the whole `CASE`. Inside of it, the planner would evaluate the cast of a
     /// constant, and fail always.
-    fn or_number(&self, number: &impl ToString) -> String {
+    pub(super) fn or_number(&self, number: &impl ToString) -> String {
         let number = number.to_string();
         if self.0.is_empty() {
             return ["'", &number, "'"].concat();
