@@ -141,46 +141,73 @@ const ASKED: &str = "pg_catalog.current_setting('diesel_advisory.permits')::bigi
 const GOT: &str = "pg_catalog.current_setting('diesel_advisory.permit')::int";
 
 /// Waits for a permit, and keeps its number in a setting. A `lock_timeout` of 0 is none, and so is a `total`.
+///
+/// A `statement_timeout` that fires in the moment in which a while ends is reported as the end of that, so the
+/// block looks at the time too. A `pg_cancel_backend` in that moment is lost.
 fn block() -> String {
+    let millis = |setting: &str| {
+        format!(
+            "pg_catalog.date_part('epoch', pg_catalog.current_setting('{setting}')::interval) \
+             OPERATOR(pg_catalog.*) 1000"
+        )
+    };
+    let since = |begin: &str| {
+        format!(
+            "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() \
+             OPERATOR(pg_catalog.-) {begin}) OPERATOR(pg_catalog.*) 1000"
+        )
+    };
+    let (lock_timeout, statement_timeout) = (millis("lock_timeout"), millis("statement_timeout"));
+    let (at_front, in_all) = (since("front"), since("pg_catalog.statement_timestamp()"));
     format!(
         "DO $$DECLARE \
-     asked bigint[] := {ASKED}; \
-     permits bigint[] := asked[3:]; total double precision := asked[1]; \
-     i int := 1; got int; front timestamp with time zone; slice double precision; \
-     rest double precision; \
-     BEGIN \
-     IF total OPERATOR(pg_catalog.<) 0 THEN total := pg_catalog.date_part('epoch', \
-     pg_catalog.current_setting('lock_timeout')::interval) OPERATOR(pg_catalog.*) 1000; END IF; \
-     BEGIN \
-     PERFORM pg_catalog.set_config('lock_timeout', total::int::pg_catalog.text, true); \
-     PERFORM pg_catalog.pg_advisory_xact_lock(asked[2]); \
-     front := pg_catalog.clock_timestamp(); \
-     <<at_gate>> LOOP \
-     FOR k IN 1..pg_catalog.cardinality(permits) LOOP \
-     IF pg_catalog.pg_try_advisory_xact_lock(permits[k]) THEN got := k; EXIT at_gate; END IF; \
-     END LOOP; \
-     slice := GREATEST(1, LEAST(50, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() \
-     OPERATOR(pg_catalog.-) front) OPERATOR(pg_catalog.*) 125)); \
-     IF total OPERATOR(pg_catalog.>) 0 THEN \
-     rest := total OPERATOR(pg_catalog.-) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() \
-     OPERATOR(pg_catalog.-) pg_catalog.statement_timestamp()) OPERATOR(pg_catalog.*) 1000; \
-     IF rest OPERATOR(pg_catalog.<=) 0 THEN RAISE lock_not_available; END IF; \
-     slice := GREATEST(1, LEAST(slice, rest)); \
-     END IF; \
-     BEGIN \
-     PERFORM pg_catalog.set_config('lock_timeout', \
-     pg_catalog.ceil(slice)::int::pg_catalog.text, true); \
-     PERFORM pg_catalog.pg_advisory_xact_lock(permits[i]); \
-     got := i; \
-     EXIT at_gate; \
-     EXCEPTION WHEN lock_not_available THEN \
-     i := CASE WHEN i OPERATOR(pg_catalog.<) pg_catalog.cardinality(permits) \
-     THEN i OPERATOR(pg_catalog.+) 1 ELSE 1 END; \
-     END; \
-     END LOOP; \
-     EXCEPTION WHEN lock_not_available THEN RAISE EXCEPTION '{MARK}{TIMED_OUT}'; END; \
-     PERFORM pg_catalog.set_config('diesel_advisory.permit', got::pg_catalog.text, false); \
-     END$$"
+           asked bigint[] := {ASKED}; \
+           permits bigint[] := asked[3:]; \
+           total double precision := asked[1]; \
+           most double precision := {statement_timeout}; \
+           front timestamp with time zone; \
+           gone double precision; \
+           slice double precision; \
+           i int := 1; \
+           got int; \
+         BEGIN \
+           IF total OPERATOR(pg_catalog.<) 0 THEN total := {lock_timeout}; END IF; \
+           BEGIN \
+             PERFORM pg_catalog.set_config('lock_timeout', total::int::pg_catalog.text, true); \
+             PERFORM pg_catalog.pg_advisory_xact_lock(asked[2]); \
+             front := pg_catalog.clock_timestamp(); \
+             <<at_gate>> LOOP \
+               FOR k IN 1..pg_catalog.cardinality(permits) LOOP \
+                 IF pg_catalog.pg_try_advisory_xact_lock(permits[k]) THEN \
+                   got := k; \
+                   EXIT at_gate; \
+                 END IF; \
+               END LOOP; \
+               gone := {in_all}; \
+               IF most OPERATOR(pg_catalog.>) 0 AND gone OPERATOR(pg_catalog.>) most THEN \
+                 RAISE query_canceled; \
+               END IF; \
+               slice := GREATEST(1, LEAST(50, ({at_front}) OPERATOR(pg_catalog./) 8)); \
+               IF total OPERATOR(pg_catalog.>) 0 THEN \
+                 IF gone OPERATOR(pg_catalog.>=) total THEN RAISE lock_not_available; END IF; \
+                 slice := GREATEST(1, LEAST(slice, total OPERATOR(pg_catalog.-) gone)); \
+               END IF; \
+               BEGIN \
+                 PERFORM pg_catalog.set_config('lock_timeout', \
+                   pg_catalog.ceil(slice)::int::pg_catalog.text, true); \
+                 PERFORM pg_catalog.pg_advisory_xact_lock(permits[i]); \
+                 got := i; \
+                 EXIT at_gate; \
+               EXCEPTION WHEN lock_not_available THEN \
+                 i := CASE WHEN i OPERATOR(pg_catalog.<) pg_catalog.cardinality(permits) \
+                   THEN i OPERATOR(pg_catalog.+) 1 ELSE 1 END; \
+               END; \
+             END LOOP; \
+           EXCEPTION WHEN lock_not_available THEN \
+             RAISE EXCEPTION '{MARK}{TIMED_OUT}'; \
+           END; \
+           PERFORM pg_catalog.set_config('diesel_advisory.permit', got::pg_catalog.text, false); \
+         END$$"
     )
 }
 

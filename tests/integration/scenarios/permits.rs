@@ -9,7 +9,8 @@ use super::round_trips::{WAITS, count, counted};
 use super::side::*;
 use crate::support::{
     self, HOSTILE, Holder, Language, PATIENCE, Wait, assert_free, assert_taken, gate,
-    hostile_database, locks_of, permit, unavailable, unique, wait_until_queued,
+    hostile_database, locks_of, permit, state_of, unavailable, unique, wait_until,
+    wait_until_queued,
 };
 
 /// A session that holds the first permits of the lock.
@@ -137,7 +138,7 @@ async fn those_who_wait_are_told_in_their_order() {
             lock.permits(2).acquire().unwrap().release().unwrap();
         }));
         if waiting == 0 {
-            support::wait_until("the first is at the gate", || {
+            wait_until("the first is at the gate", || {
                 let mut conn = support::connect();
                 diesel_advisory::AdvisoryConnection::is_advisory_locked(&mut conn, gate(&name))
                     .unwrap()
@@ -316,7 +317,11 @@ async fn a_wait_that_is_cancelled_is_an_error_and_leaves_nothing() {
             permit(&name, 2)
         };
         let cancelled = holder.when_queued(waited_for, move |mut holder| {
-            holder.execute(&format!("SELECT pg_cancel_backend({pid})"));
+            // One that comes in the moment in which a timeout fires is lost.
+            wait_until("the statement is cancelled", || {
+                holder.execute(&format!("SELECT pg_cancel_backend({pid})"));
+                state_of(pid) != "active"
+            });
             holder
         });
         let acquired = conn.advisory_session(&name).permits(2).acquire().await;
