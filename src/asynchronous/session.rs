@@ -218,11 +218,12 @@ where
     ///
     /// - [`Error::Unavailable`] if the wait ended without the lock;
     /// - [`Error::InTransaction`] inside an open transaction. Nothing is sent if Diesel knows of it. A raw
-    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, it is found at
-    ///   the release;
+    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, and where a permit
+    ///   is free, it is found at the release;
     /// - [`Error::SharedSession`] if another process uses the same session;
     /// - [`Error::Standby`] if the server is a standby;
-    /// - [`Error::EmptyName`] and [`Error::EmptySet`], before anything is sent;
+    /// - [`Error::EmptyName`], [`Error::EmptySet`], and the [`Error::Unsupported`] of
+    ///   [`permits`](Self::permits), before anything is sent;
     /// - [`Error::Database`] if the statement failed.
     ///
     /// A connection that was handed over with

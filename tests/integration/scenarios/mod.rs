@@ -16,6 +16,7 @@ pub(crate) mod asynchronous {
     mod leases;
     mod log;
     mod nesting;
+    mod permit_statements;
     mod permits;
     mod properties;
     mod rights;
@@ -78,6 +79,7 @@ pub(crate) mod blocking {
     mod leases;
     mod log;
     mod nesting;
+    mod permit_statements;
     mod permits;
     mod properties;
     mod rights;
