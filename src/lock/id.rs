@@ -103,6 +103,14 @@ impl LockId<'_> {
         matches!(&self.0, Repr::Name(name) if name.is_empty())
     }
 
+    /// The name, if it is one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.0 {
+            Repr::Name(name) => Some(name),
+            Repr::Key(_) | Repr::ServerHash(_) => None,
+        }
+    }
+
     pub(crate) fn server_hash(&self) -> Option<&ServerHash<'_>> {
         match &self.0 {
             Repr::ServerHash(hash) => Some(hash),
