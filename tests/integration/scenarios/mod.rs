@@ -16,6 +16,7 @@ pub(crate) mod asynchronous {
     mod leases;
     mod log;
     mod nesting;
+    mod permits;
     mod properties;
     mod rights;
     mod round_trips;
@@ -77,6 +78,7 @@ pub(crate) mod blocking {
     mod leases;
     mod log;
     mod nesting;
+    mod permits;
     mod properties;
     mod rights;
     mod round_trips;
