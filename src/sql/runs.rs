@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 
-use super::answer::{IN_TRANSACTION, MARK};
+use super::answer::{IN_TRANSACTION, MARK, refuse};
 use super::look::{Look, text_literal};
 use super::session::TRANSACTION_IS_OPEN;
 use crate::error::not_due::NotDue;
@@ -207,10 +207,10 @@ impl Claimed {
 /// A message of one transaction with the statement, which fails where a transaction is open: nobody would
 /// commit it there.
 fn alone(statement: &str) -> String {
-    format!(
-        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
-         SELECT (CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' ELSE '0' END)::int; {statement}"
-    )
+    let check = refuse(&format!(
+        "CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' END"
+    ));
+    format!("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; {check}; {statement}")
 }
 
 /// `SELECT`s a [`GrantsRow`], or nothing where there is no table of runs.
