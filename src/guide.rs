@@ -359,6 +359,7 @@
 //!   - `is_advisory_locked` on an asynchronous connection, if the lock is held.
 //! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
 //!   server's own error, as [`Error::Database`](crate::Error::Database).
+//! - `advisory_all` and `and`, for up to 16 locks, call `query_to_xml`, which PostgreSQL lets every role do.
 //! - With the feature `tracing`, migrations that wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.
 //!

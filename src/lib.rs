@@ -222,6 +222,7 @@ pub use self::asynchronous::{
     connection::{AsyncAdvisoryConnection, IntoAsyncAdvisorySession},
     func::AsyncFunc,
     guard::AsyncAdvisoryGuard,
+    interval::AsyncAdvisoryInterval,
     leader::AsyncLeader,
     lease::AsyncAdvisoryLease,
     session::AsyncAdvisorySession,
@@ -231,6 +232,7 @@ pub use self::asynchronous::{
 pub use self::blocking::{
     connection::{AdvisoryConnection, IntoAdvisorySession},
     guard::AdvisoryGuard,
+    interval::AdvisoryInterval,
     leader::Leader,
     lease::AdvisoryLease,
     session::AdvisorySession,
@@ -242,6 +244,7 @@ pub use self::catalog::schema::MIGRATIONS;
 pub use self::error::{
     Error,
     lost::{HowLost, Lost},
+    not_due::NotDue,
     unavailable::{Holder, Unavailable},
 };
 pub use self::lease::{handle::Lease, leader::Change, shutdown::Shutdown};

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::func::AsyncFunc;
 use super::guard::AsyncAdvisoryGuard;
+use super::interval::AsyncAdvisoryInterval;
 use super::lease::AsyncAdvisoryLease;
 use super::link::{AsyncPgTransactions, Unfinished};
 use crate::error::Error;
+use crate::lock::interval_options::session_interval;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
 use crate::protocol::session;
@@ -304,6 +306,15 @@ lock_options! {
         setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
         open: "conn.advisory_session",
         close: ".run(async |_conn| Ok::<_, Error>(())).await?;",
+        end: "# });",
+    }
+}
+
+session_interval! {
+    impl<D> AsyncAdvisorySession<'a, D> => AsyncAdvisoryInterval<'a, D> {
+        setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# diesel_advisory::catalog::install_async(conn).await?;\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
+        open: "conn.advisory_session",
+        close: ".try_run(async |_conn| Ok::<_, Error>(())).await?;",
         end: "# });",
     }
 }

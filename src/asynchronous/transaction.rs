@@ -5,10 +5,12 @@ use std::future::Future;
 use super::func::AsyncFunc;
 use super::link::{Async, AsyncPgTransactions, Unfinished};
 use crate::error::Error;
+use crate::lock::interval::Interval;
+use crate::lock::interval_options::transaction_interval;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
-use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
+use crate::protocol::interval::{DueWork, commit_due, open_due, roll_back_due};
 
 /// A builder for an advisory lock around a transaction of its own, made by
 /// [`AsyncAdvisoryConnection::advisory`](crate::AsyncAdvisoryConnection::advisory).
@@ -21,6 +23,7 @@ pub struct AsyncAdvisoryTransaction<'c, 'a, C> {
     conn: &'c mut C,
     request: Request<'a>,
     modes: TransactionModes,
+    interval: Option<Interval>,
 }
 
 impl<'c, 'a, C> AsyncAdvisoryTransaction<'c, 'a, C> {
@@ -29,6 +32,7 @@ impl<'c, 'a, C> AsyncAdvisoryTransaction<'c, 'a, C> {
             conn,
             request,
             modes: TransactionModes::default(),
+            interval: None,
         }
     }
 }
@@ -103,7 +107,7 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
             let mut conn = Unfinished::new(self.conn);
             let result = async {
                 let link = &mut conn.link();
-                let attempt = open(link, self.request, self.modes).await?;
+                let attempt = open_due(link, self.request, self.modes, self.interval).await?;
                 let open = attempt.or_unavailable(link).await?;
                 run_in(link, open, f).await
             };
@@ -157,7 +161,10 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
             let mut conn = Unfinished::new(self.conn);
             let result = async {
                 let link = &mut conn.link();
-                match open(link, self.request, self.modes).await?.granted() {
+                match open_due(link, self.request, self.modes, self.interval)
+                    .await?
+                    .granted()
+                {
                     Some(open) => run_in(link, open, f).await.map(Some),
                     None => Ok(None),
                 }
@@ -187,7 +194,16 @@ transaction_options! {
     }
 }
 
-async fn run_in<C, T, E, F>(link: &mut Async<'_, C>, open: OpenWork, f: F) -> Result<T, E>
+transaction_interval! {
+    impl<'c, C> AsyncAdvisoryTransaction<'c, 'a, C> {
+        setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# diesel_advisory::catalog::install_async(conn).await?;\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
+        open: "conn.advisory",
+        close: ".try_run(async |_conn| Ok::<_, Error>(())).await?;",
+        end: "# });",
+    }
+}
+
+async fn run_in<C, T, E, F>(link: &mut Async<'_, C>, open: DueWork, f: F) -> Result<T, E>
 where
     C: AsyncPgTransactions,
     F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
@@ -195,11 +211,11 @@ where
 {
     match f(link.0).await {
         Ok(value) => {
-            commit(link, open).await?;
+            commit_due(link, open).await?;
             Ok(value)
         }
         Err(error) => {
-            roll_back(link, open).await;
+            roll_back_due(link, open).await;
             Err(error)
         }
     }

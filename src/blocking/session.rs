@@ -4,9 +4,11 @@ use std::ops::DerefMut;
 use std::time::Duration;
 
 use super::guard::AdvisoryGuard;
+use super::interval::AdvisoryInterval;
 use super::lease::AdvisoryLease;
 use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
+use crate::lock::interval_options::session_interval;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
 use crate::protocol::link::ready;
@@ -256,6 +258,15 @@ lock_options! {
         setup: "# diesel_advisory_sandbox::doctest!(conn);\n# use diesel_advisory::{AdvisoryConnection, Error};",
         open: "conn.advisory_session",
         close: ".run(|_conn| Ok::<_, Error>(()))?;",
+        end: "# Ok::<_, Error>(())",
+    }
+}
+
+session_interval! {
+    impl<D> AdvisorySession<'a, D> => AdvisoryInterval<'a, D> {
+        setup: "# diesel_advisory_sandbox::doctest!(conn);\n# diesel_advisory::catalog::install(conn)?;\n# use diesel_advisory::{AdvisoryConnection, Error};",
+        open: "conn.advisory_session",
+        close: ".try_run(|_conn| Ok::<_, Error>(()))?;",
         end: "# Ok::<_, Error>(())",
     }
 }

@@ -2,11 +2,13 @@
 
 use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
+use crate::lock::interval::Interval;
+use crate::lock::interval_options::transaction_interval;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
+use crate::protocol::interval::{DueWork, commit_due, open_due, roll_back_due};
 use crate::protocol::link::ready;
-use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
 
 /// A builder for an advisory lock around a transaction of its own, made by
 /// [`AdvisoryConnection::advisory`](crate::AdvisoryConnection::advisory).
@@ -19,6 +21,7 @@ pub struct AdvisoryTransaction<'c, 'a, C> {
     conn: &'c mut C,
     request: Request<'a>,
     modes: TransactionModes,
+    interval: Option<Interval>,
 }
 
 impl<'c, 'a, C> AdvisoryTransaction<'c, 'a, C> {
@@ -27,6 +30,7 @@ impl<'c, 'a, C> AdvisoryTransaction<'c, 'a, C> {
             conn,
             request,
             modes: TransactionModes::default(),
+            interval: None,
         }
     }
 }
@@ -90,7 +94,7 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
         E: From<Error>,
     {
         let mut conn = Blocking(self.conn);
-        let attempt = ready(open(&mut conn, self.request, self.modes))?;
+        let attempt = ready(open_due(&mut conn, self.request, self.modes, self.interval))?;
         let open = ready(attempt.or_unavailable(&mut conn))?;
         Work::new(conn, open).run(f)
     }
@@ -127,7 +131,7 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
         E: From<Error>,
     {
         let mut conn = Blocking(self.conn);
-        let open = ready(open(&mut conn, self.request, self.modes))?.granted();
+        let open = ready(open_due(&mut conn, self.request, self.modes, self.interval))?.granted();
         open.map(|open| Work::new(conn, open).run(f)).transpose()
     }
 }
@@ -150,16 +154,25 @@ transaction_options! {
     }
 }
 
+transaction_interval! {
+    impl<'c, C> AdvisoryTransaction<'c, 'a, C> {
+        setup: "# diesel_advisory_sandbox::doctest!(conn);\n# diesel_advisory::catalog::install(conn)?;\n# use diesel_advisory::{AdvisoryConnection, Error};",
+        open: "conn.advisory",
+        close: ".try_run(|_conn| Ok::<_, Error>(()))?;",
+        end: "# Ok::<_, Error>(())",
+    }
+}
+
 /// An open transaction on a connection. Dropped while it is open, which an error and a panic do, it is
 /// rolled back.
 #[derive(Debug)]
 struct Work<'c, C: PgTransactions> {
     conn: Blocking<'c, C>,
-    open: Option<OpenWork>,
+    open: Option<DueWork>,
 }
 
 impl<'c, C: PgTransactions> Work<'c, C> {
-    fn new(conn: Blocking<'c, C>, open: OpenWork) -> Self {
+    fn new(conn: Blocking<'c, C>, open: DueWork) -> Self {
         Self {
             conn,
             open: Some(open),
@@ -172,7 +185,7 @@ impl<'c, C: PgTransactions> Work<'c, C> {
     {
         let value = f(self.conn.0)?;
         if let Some(open) = self.open.take() {
-            ready(commit(&mut self.conn, open))?;
+            ready(commit_due(&mut self.conn, open))?;
         }
         Ok(value)
     }
@@ -181,7 +194,7 @@ impl<'c, C: PgTransactions> Work<'c, C> {
 impl<C: PgTransactions> Drop for Work<'_, C> {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            ready(roll_back(&mut self.conn, open));
+            ready(roll_back_due(&mut self.conn, open));
         }
     }
 }

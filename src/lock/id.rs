@@ -103,6 +103,7 @@ impl LockId<'_> {
         self.name().is_some_and(str::is_empty)
     }
 
+    /// The name, if it is one.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.0 {
             Repr::Name(name) => Some(name),

@@ -2,6 +2,8 @@
 
 pub(crate) mod id;
 pub(crate) mod interop;
+pub(crate) mod interval;
+pub(crate) mod interval_options;
 pub(crate) mod into_id;
 pub(crate) mod key;
 pub(crate) mod modes;

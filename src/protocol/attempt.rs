@@ -6,6 +6,7 @@ use diesel::QueryResult;
 
 use super::link::{Link, roll_back_to};
 use crate::error::Error;
+use crate::error::not_due::NotDue;
 use crate::error::unavailable::{Holder, Unavailable};
 use crate::lock::permits::Permits;
 use crate::lock::set::LockSet;
@@ -21,6 +22,8 @@ pub(crate) enum Attempt<'a, T> {
     Granted(T),
     /// Nothing is held or open that was not before.
     Missing(Missing<'a>),
+    /// The same, because the work was run too recently.
+    NotDue(NotDue),
 }
 
 /// Locks that could not all be acquired.
@@ -75,11 +78,11 @@ impl<'a, T> Attempt<'a, T> {
     pub(crate) fn granted(self) -> Option<T> {
         match self {
             Self::Granted(granted) => Some(granted),
-            Self::Missing(_) => None,
+            Self::Missing(_) | Self::NotDue(_) => None,
         }
     }
 
-    /// What was granted, or [`Error::Unavailable`].
+    /// What was granted, or [`Error::Unavailable`] or [`Error::NotDue`].
     pub(crate) async fn or_unavailable<L: Link>(self, link: &mut L) -> Result<T, Error> {
         let Missing {
             set,
@@ -89,6 +92,7 @@ impl<'a, T> Attempt<'a, T> {
         } = match self {
             Self::Granted(granted) => return Ok(granted),
             Self::Missing(missing) => missing,
+            Self::NotDue(not_due) => return Err(Error::NotDue(not_due)),
         };
         let waited = began.elapsed();
         let sql = match &permits {

@@ -3,6 +3,7 @@
 //! Blocking and asynchronous connections run the same code, over a [`Link`].
 
 pub(crate) mod attempt;
+pub(crate) mod interval;
 pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod look;

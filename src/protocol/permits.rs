@@ -20,20 +20,20 @@ use crate::sql::release::HeldLocks;
 
 /// Refuses a request whose permits nobody could have.
 pub(super) fn check(request: &Request<'_>) -> Result<(), Error> {
-    let refused = match request.permits {
-        None => return Ok(()),
-        Some(0) => "`permits(0)` would let nobody have the lock: ask for at least one permit",
-        Some(count) if count > MOST => "a lock has at most 1,000 permits",
-        Some(_) if request.mode == Mode::Share => {
+    let Some(count) = request.permits else {
+        return Ok(());
+    };
+    let refused = match count {
+        0 => "`permits(0)` would let nobody have the lock: ask for at least one permit",
+        _ if count > MOST => "a lock has at most 1,000 permits",
+        _ if request.mode == Mode::Share => {
             "permits are held exclusively: remove `shared()` or `permits(…)`"
         }
-        Some(_) if request.ids.len() > 1 => {
-            "permits belong to one lock: remove `and(…)` or `permits(…)`"
-        }
-        Some(_) if request.ids.iter().any(|id| id.name().is_none()) => {
+        _ if request.ids.len() > 1 => "permits belong to one lock: remove `and(…)` or `permits(…)`",
+        _ if request.ids.iter().any(|id| id.name().is_none()) => {
             "permits need the name of a lock: a number or a pair of numbers has none"
         }
-        Some(_) => return Ok(()),
+        _ => return Ok(()),
     };
     Err(Error::Unsupported(refused))
 }

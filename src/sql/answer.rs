@@ -2,12 +2,26 @@
 
 use diesel::result::Error as DieselError;
 
-/// Begins the text that a statement of ours fails to read as a number, to say why it refuses.
+/// Begins the text of an error by which a statement of ours says why it refuses.
 ///
-/// The error shows the text in every language, Diesel shows the text of the error, and no PL/pgSQL is
-/// needed. It leaves an `ERROR` in the server's log, so it is for what is rare, and never for a lock that
-/// is merely held by another session.
+/// It leaves an `ERROR` in the server's log, so it is for what is rare, and never for a lock that is merely
+/// held by another session.
 pub(super) const MARK: &str = "diesel_advisory: ";
+
+/// A condition that is true if a `CASE` yields null, and fails with the text that it yields otherwise.
+///
+/// No setting has such a name, and the error says so with the name in it, in every language. Diesel shows
+/// the text of an error and nothing else of it. No PL/pgSQL is needed, and of what fails with a text of ours
+/// it is the cheapest: a cast of the text costs 4 % of a session lock more.
+pub(super) fn unless_refused(case: &str) -> String {
+    ["pg_catalog.current_setting(", case, ") IS NULL"].concat()
+}
+
+/// A statement that answers with nothing if a `CASE` yields null, and fails with the text that it yields
+/// otherwise.
+pub(super) fn refuse(case: &str) -> String {
+    ["SELECT WHERE NOT (", &unless_refused(case), ")"].concat()
+}
 
 pub(super) const SNAPSHOT: &str = "begins again, for a newer snapshot";
 pub(super) const STANDBY: &str = "server is a standby";

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text};
 
-use super::answer::MARK;
+use super::answer::{MARK, unless_refused};
 use super::release::HeldLocks;
 use crate::error::unavailable::Holder;
 use crate::lock::id::{LockId, ServerHash};
@@ -48,9 +48,11 @@ impl Look {
     pub(crate) fn statement(&self) -> String {
         let Self { answer, usual } = self;
         format!(
-            "SELECT (CASE WHEN s.answer OPERATOR(pg_catalog.=) '{usual}' THEN '0' \
-             ELSE '{MARK}' OPERATOR(pg_catalog.||) s.answer END)::int \
-             FROM (SELECT {answer} AS answer OFFSET 0) AS s"
+            "SELECT FROM (SELECT {answer} AS answer OFFSET 0) AS s WHERE NOT ({})",
+            unless_refused(&format!(
+                "CASE WHEN s.answer OPERATOR(pg_catalog.<>) '{usual}' \
+                 THEN '{MARK}' OPERATOR(pg_catalog.||) s.answer END"
+            ))
         )
     }
 

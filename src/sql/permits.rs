@@ -122,11 +122,11 @@ pub(crate) fn wait(set: &LockSet<'_>, permits: &Permits, mark: Mark, left: i32) 
     let all = permits.keys.len();
     let push = mark.push();
     format!(
-        "/* advisory lock {label} ({all} permits) */ SELECT {guards}::int, \
+        "/* advisory lock {label} ({all} permits) */ {check}SELECT \
          pg_catalog.set_config('diesel_advisory.permits', {asked}::pg_catalog.text, true); \
          {block}; SELECT pg_catalog.pg_advisory_lock(({ASKED})[2 OPERATOR(pg_catalog.+) {GOT}]), {push}",
         block = block(),
-        guards = guards.or_number(&0),
+        check = guards.statement(),
         asked = Value::BigInts(asked),
     )
 }
