@@ -142,6 +142,14 @@ pub(crate) struct RunArgs {
     /// Share the lock with others that share it
     #[arg(short = 's', long)]
     pub(crate) shared: bool,
+    /// Let this many hold the lock at once; all have to say the same number
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+        conflicts_with_all = ["shared", "every", "once"]
+    )]
+    pub(crate) permits: Option<u32>,
     /// Run it only if it was not started for this long, under this name, by anybody
     ///
     /// Otherwise the exit code is 75 (or -E). It needs the lock catalog: see `pg-advisory install --help`.

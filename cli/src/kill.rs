@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use diesel::sql_types::{Array, Bool, Integer};
 use diesel::{QueryableByName, sql_query};
-use diesel_advisory::LockKey;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use crate::args::KillArgs;
 use crate::connect::{self, Settings};
 use crate::exit::{Failure, say};
+use crate::locks;
 use crate::output::out;
 use crate::who::entry::{self, Entry, Who};
 use crate::who::table::{self, Style};
@@ -77,7 +77,7 @@ fn targets(args: &KillArgs) -> (Vec<i32>, Vec<String>) {
 
 /// The rows of those who are to be ended.
 fn choose(all: &[Entry], pids: &[i32], names: &[String], waiters: bool) -> Vec<Entry> {
-    let keys: Vec<_> = names.iter().map(|name| LockKey::from_name(name)).collect();
+    let keys: Vec<_> = names.iter().flat_map(|name| locks::keys(name)).collect();
     let is_meant = |entry: &Entry| entry.pid().is_some_and(|pid| pids.contains(&pid));
     let mut wanted: Vec<(u32, u32, i16)> = Vec::new();
     for entry in all {
@@ -87,9 +87,12 @@ fn choose(all: &[Entry], pids: &[i32], names: &[String], waiters: bool) -> Vec<E
         }
     }
     let by_name = |entry: &Entry| entry.key().is_some_and(|key| keys.contains(&key));
+    // Who holds the gate of a lock with permits waits for one.
+    let gates: Vec<_> = names.iter().filter_map(|name| locks::gate(name)).collect();
+    let at_gate = |entry: &Entry| entry.key().is_some_and(|key| gates.contains(&key));
     let is_chosen = |entry: &&Entry| {
         is_meant(entry)
-            || (by_name(entry) && entry.granted)
+            || (by_name(entry) && entry.granted && (waiters || !at_gate(entry)))
             || (waiters && !entry.granted && wanted.contains(&entry.parts))
     };
     all.iter().filter(is_chosen).cloned().collect()

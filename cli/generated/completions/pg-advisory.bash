@@ -297,13 +297,17 @@ _pg__advisory() {
             return 0
             ;;
         pg__subcmd__advisory__subcmd__run)
-            opts="-n -s -E -q -d -h -p -U -w -W -? --wait --no-wait --shared --every --once --retry-failed --ttl --grace --conflict-exit-code --quiet --keep-password --dbname --host --port --username --no-password --password --help"
+            opts="-n -s -E -q -d -h -p -U -w -W -? --wait --no-wait --shared --permits --every --once --retry-failed --ttl --grace --conflict-exit-code --quiet --keep-password --dbname --host --port --username --no-password --password --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --permits)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

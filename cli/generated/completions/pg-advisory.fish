@@ -36,6 +36,7 @@ complete -c pg-advisory -n "__fish_pg_advisory_needs_command" -f -a "install" -d
 complete -c pg-advisory -n "__fish_pg_advisory_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c pg-advisory -n "__fish_pg_advisory_needs_command" -f -a "man" -d 'Print a man page'
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand run" -l wait -d 'Wait for the lock no longer than this; without it, for as long as it takes' -r
+complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand run" -l permits -d 'Let this many hold the lock at once; all have to say the same number' -r
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand run" -l every -d 'Run it only if it was not started for this long, under this name, by anybody' -r
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand run" -l ttl -d 'How long the lock outlives a machine that is gone' -r
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand run" -l grace -d 'How long a command may take to end after SIGTERM, once the lease is lost; then it gets SIGKILL' -r

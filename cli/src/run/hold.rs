@@ -71,6 +71,9 @@ pub(super) fn hold(args: &RunArgs, conn: AsyncPgConnection, work: Work) -> Held<
     if args.shared {
         session = session.shared();
     }
+    if let Some(count) = args.permits {
+        session = session.permits(count);
+    }
     if args.once {
         return in_interval(args, session.once(), work);
     }

@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
             canceller.cancel().await;
             return Ok(code_of(signal));
         }
-        () = waiting::tell(&settings, &args.name, pid, args.quiet) => None,
+        () = waiting::tell(&settings, args, pid) => None,
     };
     waiting::clear(args.quiet);
     let Some(granted) = granted else {

@@ -3,8 +3,10 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use diesel_advisory::inspect;
+use diesel_advisory::LockKey;
+use diesel_async::AsyncPgConnection;
 
+use crate::args::RunArgs;
 use crate::connect::{self, Settings};
 use crate::exit::say;
 use crate::locks::{self, Row};
@@ -19,15 +21,16 @@ const IN_LOG: Duration = Duration::from_secs(10);
 
 /// Tells for whom the wait is, again and again. Nobody but this looks, by a session that it opens for it: that
 /// of the lock waits in the server, and would lose its place in the queue.
-pub(super) async fn tell(settings: &Settings, name: &str, pid: i32, quiet: bool) {
-    if quiet {
+pub(super) async fn tell(settings: &Settings, args: &RunArgs, pid: i32) {
+    let name = &args.name;
+    if args.quiet {
         return std::future::pending().await;
     }
     let began = Instant::now();
     let terminal = std::io::stderr().is_terminal();
     tokio::time::sleep(SILENT).await;
     loop {
-        let who = who(settings, name, pid).await.unwrap_or_default();
+        let who = who(settings, args, pid).await.unwrap_or_default();
         let waited = short(began.elapsed());
         if terminal {
             let _ = write!(
@@ -49,22 +52,29 @@ pub(super) fn clear(quiet: bool) {
     }
 }
 
-async fn who(settings: &Settings, name: &str, pid: i32) -> Option<String> {
-    let mut conn = connect::open(settings, "pg-advisory").await.ok()?;
-    let rows = locks::load(&mut conn, Some(inspect::is_lock(name)))
-        .await
-        .ok()?;
-    let own = rows.iter().find(|row| row.lock.pid == Some(pid))?;
+async fn who(settings: &Settings, args: &RunArgs, pid: i32) -> Option<String> {
+    let mut conn: AsyncPgConnection = connect::open(settings, "pg-advisory").await.ok()?;
+    let rows = locks::load(&mut conn).await.ok()?;
+    let keys = match args.permits {
+        Some(count) => locks::permits(&args.name, count).collect(),
+        None => vec![LockKey::from_name(&args.name)],
+    };
+    // Who waits for a permit waits at the gate; the first there waits for one permit after the other.
+    let queue = match args.permits {
+        Some(_) => locks::gate(&args.name)?,
+        None => keys[0],
+    };
+    let own = rows
+        .iter()
+        .find(|row| row.lock.pid == Some(pid) && row.lock.key == queue)?;
     let is_before = |row: &&Row| {
-        let pid = row.lock.pid.unwrap_or(0);
-        !row.lock.granted && own.lock.blocked_by.contains(&pid)
+        let other = row.lock.pid.unwrap_or(0);
+        let waits = !row.lock.granted || args.permits.is_some();
+        waits && row.lock.key == queue && own.lock.blocked_by.contains(&other)
     };
     let before = rows.iter().filter(is_before).count();
-    let holders: Vec<_> = rows
-        .iter()
-        .filter(|row| row.lock.granted)
-        .map(holder)
-        .collect();
+    let holds = |row: &&Row| row.lock.granted && keys.contains(&row.lock.key);
+    let holders: Vec<_> = rows.iter().filter(holds).map(holder).collect();
     let held = match holders.as_slice() {
         [] => String::new(),
         holders => format!(": held by {}", holders.join(", by ")),

@@ -1,6 +1,6 @@
 //! What is told of a lock and who has to do with it, and where its name comes from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use diesel_advisory::inspect::{Lock, Names};
@@ -86,7 +86,7 @@ pub(crate) async fn load(
     conn: &mut AsyncPgConnection,
     given: &[String],
 ) -> Result<Vec<Entry>, Failure> {
-    let rows = locks::load(conn, None).await?;
+    let rows = locks::load(conn).await?;
     let mut entries: Vec<Entry> = rows
         .into_iter()
         // What prepared transactions hold comes with their names below.
@@ -126,40 +126,46 @@ fn of_session(pid: i32, lock: Lock, since: Option<SystemTime>) -> Entry {
 
 /// Names locks: by the catalog, else by the names that were given, else by what sessions say of themselves.
 fn name(entries: &mut [Entry], catalog: &Names, given: &[String]) {
-    let given = Names::from_iter(given);
-    let mut said: HashMap<LockKey, String> = HashMap::new();
-    for entry in entries.iter() {
-        let Some(key) = entry.key() else { continue };
-        if let Some(name) = entry.session().and_then(|session| label(session, key)) {
-            said.insert(key, name);
-        }
+    let mut known = BTreeMap::new();
+    let sessions = entries.iter().filter_map(Entry::session);
+    let said: BTreeSet<&str> = sessions.flat_map(labels).collect();
+    for name in said {
+        add(&mut known, name);
+    }
+    for name in given {
+        add(&mut known, name);
     }
     for entry in entries {
         let Some(key) = entry.key() else { continue };
-        let known = [catalog, &given]
-            .into_iter()
-            .find(|names| !names.of(key).is_empty());
-        entry.name = match known {
-            Some(names) => Some(names.display(key)),
-            None => said.get(&key).cloned(),
+        entry.name = match catalog.of(key) {
+            [] => known.get(&key).cloned(),
+            _ => Some(catalog.display(key)),
         };
     }
 }
 
-/// The name in the comment of a statement that waits, or in the name of a session of `pg-advisory run`, if the
-/// key is its.
-fn label(session: &Session, key: LockKey) -> Option<String> {
-    let application = session.application.as_deref();
-    let own = application.and_then(connect::name_in_label);
+/// A name of a lock, and those of its permits.
+fn add(known: &mut BTreeMap<LockKey, String>, name: &str) {
+    known.insert(LockKey::from_name(name), name.to_owned());
+    for (number, key) in (1..).zip(locks::permits(name, locks::PERMITS)) {
+        known.insert(key, format!("{name} (permit {number})"));
+    }
+    if let Some(gate) = locks::gate(name) {
+        known.insert(gate, format!("{name} (gate)"));
+    }
+}
+
+/// The names in the comment of a statement that waits, and in the name of a session of `pg-advisory run`. Only
+/// a key tells whether it is the session's.
+fn labels(session: &Session) -> Vec<&str> {
     let query = session.query.as_deref().unwrap_or_default();
     let comment = query
         .split_once("/* advisory lock ")
         .and_then(|(_, rest)| rest.split_once(" */"));
     let names = comment.map_or("", |(names, _)| names).split(' ');
-    let mut all: HashSet<&str> = names.collect();
-    all.extend(own);
-    let found = all.into_iter().find(|name| LockKey::from_name(name) == key);
-    found.map(String::from)
+    let application = session.application.as_deref();
+    let own = application.and_then(connect::name_in_label);
+    names.filter(|name| !name.is_empty()).chain(own).collect()
 }
 
 #[cfg(test)]
@@ -211,6 +217,8 @@ mod tests {
         );
         let comment = "SELECT 1; /* advisory lock a b */ SELECT 2";
         assert_eq!(named(key("b"), "", comment).as_deref(), Some("b"));
+        let permit = named(key("render\0#2"), "pg-advisory render", "");
+        assert_eq!(permit.as_deref(), Some("render (permit 2)"));
         assert_eq!(named(key("else"), "pg-advisory nightly", comment), None);
     }
 

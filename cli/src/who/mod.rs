@@ -6,7 +6,6 @@ mod others;
 pub(crate) mod table;
 mod watch;
 
-use diesel_advisory::LockKey;
 use diesel_async::AsyncPgConnection;
 
 use self::entry::Entry;
@@ -14,6 +13,7 @@ use self::table::Style;
 use crate::args::WhoArgs;
 use crate::connect::{self, Settings};
 use crate::exit::Failure;
+use crate::locks;
 use crate::output::out;
 
 /// Where it is looked.
@@ -43,7 +43,7 @@ pub(crate) async fn who(args: &WhoArgs) -> Result<u8, Failure> {
 async fn fetch(server: &mut Server, names: &[String]) -> Result<Vec<Entry>, Failure> {
     let mut entries = entry::load(&mut server.conn, names).await?;
     if !names.is_empty() {
-        let keys: Vec<_> = names.iter().map(|name| LockKey::from_name(name)).collect();
+        let keys: Vec<_> = names.iter().flat_map(|name| locks::keys(name)).collect();
         entries.retain(|entry| entry.key().is_some_and(|key| keys.contains(&key)));
     }
     Ok(entries)

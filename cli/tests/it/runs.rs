@@ -194,3 +194,52 @@ fn every_and_once_start_a_command_no_more_often() {
     assert_eq!(run(&["first", "--once"], "false").code, 1);
     assert_eq!(run(&["first", "--once"], "true").code, 75);
 }
+
+#[test]
+fn permits_are_for_so_many() {
+    let server = Sandbox::shared();
+    let mut sql = client(server);
+    let run = |options: &[&str], script: &str| {
+        let args = [
+            &["run", "permits", "--permits", "2"],
+            options,
+            &["--", "sh", "-c", script],
+        ];
+        program(server, &args.concat())
+    };
+    let hold = "echo held; exec sleep 1000";
+    let mut first = Running::start(run(&[], hold));
+    let mut second = Running::start(run(&[], hold));
+    assert_eq!(
+        (first.line(), second.line()),
+        ("held".into(), "held".into())
+    );
+    assert_eq!(done(run(&["--no-wait"], "true")).code, 75);
+
+    let third = Running::start(run(&["--wait", "60s"], "echo ran"));
+    let table = || done(program(server, &["who", "permits"])).out;
+    eventually("the third is at the gate", || {
+        table().contains("permits (gate)")
+    });
+    let shown = table();
+    assert!(
+        shown.contains("permits (permit 1)") && shown.contains("permits (permit 2)"),
+        "{shown}"
+    );
+    first.signal("TERM");
+    let third = third.end();
+    assert_eq!(
+        (third.code, third.out.as_str()),
+        (0, "ran\n"),
+        "{}",
+        third.err
+    );
+    assert!(
+        pids(&mut sql, "permits", true).is_empty(),
+        "the lock without permits is another"
+    );
+
+    let killed = done(program(server, &["kill", "permits", "-y"]));
+    assert_eq!(killed.code, 0, "{}", killed.err);
+    assert_eq!(second.end().code, 74);
+}

@@ -7,7 +7,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 
 use crate::support::async_pools::Pooled;
 use crate::support::asynchronous::insert;
-use crate::support::{PATIENCE, Wait};
+use crate::support::{PATIENCE, Wait, unique};
 
 /// Something to do with a lock, from its beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,17 @@ pub(crate) enum Action {
     Every,
     EverySession,
     EverySessionFails,
+    /// Of one permit, which is the lock.
+    Permits(Wait),
 }
+
+/// A name that no other test has, and which a permit can have.
+pub(crate) fn unique_permit(prefix: &str) -> String {
+    format!("{}{PERMIT}", unique(prefix))
+}
+
+/// What follows the name of a lock in that of its first permit.
+const PERMIT: &str = "\0#1";
 
 impl Action {
     pub(crate) fn can_wait(self) -> bool {
@@ -122,6 +132,11 @@ impl Action {
                 run.await.unwrap_err();
                 Ok(())
             }
+            Self::Permits(wait) => {
+                let name = lock.strip_suffix(PERMIT).unwrap();
+                let lock = wait.on(conn_ref.advisory_session(name).permits(1));
+                lock.run(work).await
+            }
             Self::Owned => {
                 let mut held = conn.into_advisory_session(lock).acquire().await?;
                 assert!(held.is_held().await?);
@@ -132,7 +147,7 @@ impl Action {
     }
 }
 
-pub(crate) const ACTIONS: [Action; 18] = [
+pub(crate) const ACTIONS: [Action; 20] = [
     Action::Run(Wait::Inherit),
     Action::Run(Wait::AtMost(PATIENCE)),
     Action::TryRun,
@@ -151,6 +166,8 @@ pub(crate) const ACTIONS: [Action; 18] = [
     Action::Every,
     Action::EverySession,
     Action::EverySessionFails,
+    Action::Permits(Wait::Inherit),
+    Action::Permits(Wait::AtMost(PATIENCE)),
 ];
 
 /// Whether the future that is dropped is one of a transaction that diesel-async has opened, and none of
