@@ -7,6 +7,7 @@ pub(crate) mod interval;
 pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod look;
+mod runs;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
