@@ -24,11 +24,11 @@ pub(crate) enum Action {
     SessionRun,
     TrySessionRun,
     Owned,
+    /// Of one permit, which is the lock.
+    Permits(Wait),
     Every,
     EverySession,
     EverySessionFails,
-    /// Of one permit, which is the lock.
-    Permits(Wait),
 }
 
 /// A name that no other test has, and which a permit can have.
@@ -115,6 +115,11 @@ impl Action {
                 assert!(ran.try_run(work).await?.is_some());
                 Ok(())
             }
+            Self::Permits(wait) => {
+                let name = lock.strip_suffix(PERMIT).unwrap();
+                let lock = wait.on(conn_ref.advisory_session(name).permits(1));
+                lock.run(work).await
+            }
             Self::Every => {
                 let run = conn_ref.advisory(lock).at_most_every(PATIENCE);
                 run.run(work).await
@@ -131,11 +136,6 @@ impl Action {
                 });
                 run.await.unwrap_err();
                 Ok(())
-            }
-            Self::Permits(wait) => {
-                let name = lock.strip_suffix(PERMIT).unwrap();
-                let lock = wait.on(conn_ref.advisory_session(name).permits(1));
-                lock.run(work).await
             }
             Self::Owned => {
                 let mut held = conn.into_advisory_session(lock).acquire().await?;
@@ -163,11 +163,11 @@ pub(crate) const ACTIONS: [Action; 20] = [
     Action::SessionRun,
     Action::TrySessionRun,
     Action::Owned,
+    Action::Permits(Wait::Inherit),
+    Action::Permits(Wait::AtMost(PATIENCE)),
     Action::Every,
     Action::EverySession,
     Action::EverySessionFails,
-    Action::Permits(Wait::Inherit),
-    Action::Permits(Wait::AtMost(PATIENCE)),
 ];
 
 /// Whether the future that is dropped is one of a transaction that diesel-async has opened, and none of

@@ -260,6 +260,11 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
         conn.advisory_session(&name).permits(3).and("two") => "remove `and(…)`",
         conn.advisory_session(&name).and_all(["two"]).permits(3) => "remove `and(…)`",
     }
+    let lock = conn.advisory_session(&name).permits(3).once();
+    match lock.run(async |_| Ok::<_, Error>(())).await {
+        Err(Error::Unsupported(why)) => assert!(why.contains("leave out `permits(…)`"), "{why}"),
+        other => panic!("{other:?}"),
+    }
     let acquired = conn.advisory_session("").permits(3).acquire().await;
     assert!(matches!(acquired.map(drop), Err(Error::EmptyName)));
     begin(&mut conn).await;

@@ -211,3 +211,22 @@ async fn once_is_never_again_under_that_name() {
         "once AND started_at > now() - interval '1 minute'"
     ));
 }
+
+/// A transaction that has read a page of the table would fail for every other job that writes there.
+#[scenario]
+async fn jobs_that_overlap_do_not_fail_each_other() {
+    let (mut one, mut two) = (prepared().await, connect().await);
+    for level in LEVELS {
+        let ran = at_level!(Some(level), one.advisory(unique("intervals.overlap")));
+        let ran = ran.at_most_every(HOUR).run(async |_| {
+            for _ in 0..2 {
+                let job = unique("intervals.overlap");
+                assert!(Scope::Run(Some(level)).is_due(&mut two, &job, HOUR).await);
+                let ran = at_level!(Some(level), two.advisory(&job)).at_most_every(HOUR);
+                not_due(ran.run(async |_| Ok::<_, Error>(())).await);
+            }
+            Ok::<_, Error>(())
+        });
+        ran.await.unwrap();
+    }
+}
