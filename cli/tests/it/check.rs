@@ -148,3 +148,26 @@ fn pgbouncer_in_transaction_mode_is_not_fit() {
         "{text}"
     );
 }
+
+/// As CockroachDB has them.
+#[test]
+fn functions_that_do_nothing_are_found_out() {
+    let server = Sandbox::start().unwrap();
+    client(&server)
+        .batch_execute(
+            "CREATE OR REPLACE FUNCTION pg_catalog.pg_try_advisory_xact_lock(bigint) RETURNS boolean \
+             LANGUAGE sql AS 'SELECT true'",
+        )
+        .unwrap();
+    let (found, code) = check(server.url());
+    assert_eq!(
+        (found["exclusion"].as_str(), code),
+        ("fail", 1),
+        "{found:?}"
+    );
+    let text = done(at(server.url(), &["check"])).out;
+    assert!(
+        text.contains("two sessions were granted one lock"),
+        "{text}"
+    );
+}
