@@ -194,8 +194,9 @@ where
         let guard = self.guard.as_mut().expect("nothing has taken it yet");
         let value = f(guard)?;
         if let Some(mut guard) = self.guard.take() {
-            ready(finish(&mut Blocking(&mut *guard), &self.claimed));
+            let finished = ready(finish(&mut Blocking(&mut *guard), &self.claimed));
             guard.release()?;
+            finished?;
         }
         Ok(value)
     }
