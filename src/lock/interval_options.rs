@@ -23,7 +23,7 @@ macro_rules! transaction_interval {
         /// is running. Where a job fails, each of those who wait for it tries it in turn: use `no_wait` then.
         ///
         /// If it is not due, `run` returns [`Error::NotDue`](crate::Error::NotDue), and `try_run` returns `None`.
-        /// Both cost two round trips more than without, and one or two more where the driver prepares.
+        /// Claiming the run and finishing it take two round trips more, and a third where the driver prepares.
         impl<'a, $($generic),*> $Builder {
             /// Runs the work only if it has not been *started* for that long.
             ///
