@@ -1,8 +1,8 @@
 //! Recipes, and what to know of testing, pools and operation. There is no code in this module.
 //!
 //! - Recipes: [answer with 409](#answer-with-409-when-a-lock-is-unavailable), [a guard in a
-//!   struct](#a-guard-in-a-struct), [many locks at once](#many-locks-at-once), [a nightly
-//!   job](#a-nightly-job)
+//!   struct](#a-guard-in-a-struct), [many locks at once](#many-locks-at-once), [N at a
+//!   time](#n-at-a-time), [a nightly job](#a-nightly-job)
 //! - [Jobs in many replicas](jobs), that run at most once in a while
 //! - [Which lock for how long](leases), and what a lease does not promise
 //! - [Testing](#testing)
@@ -132,32 +132,77 @@
 //!
 //! [`max_locks_per_transaction`]: https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION
 //!
+//! # N at a time
+//!
+//! With [`permits`](crate::AdvisorySession::permits), several sessions of the whole database hold a lock at once,
+//! and no more. It limits what all machines together do, such as calls of a foreign API that allows three at
+//! a time:
+//!
+//! ```
+//! # diesel_advisory_sandbox::doctest!(conn);
+//! use std::time::Duration;
+//!
+//! use diesel::prelude::*;
+//! use diesel_advisory::{AdvisoryConnection, Error};
+//!
+//! fn geocode(conn: &mut PgConnection, address: &str) -> Result<String, Error> {
+//!     conn.advisory_session("geocoder")
+//!         .permits(3)
+//!         .timeout(Duration::from_secs(10))
+//!         .run(|_conn| Ok(format!("what the API says of {address}")))
+//! }
+//! # geocode(conn, "Main Street 1")?;
+//! # Ok::<_, Error>(())
+//! ```
+//!
+//! For a limit by time, hold each permit until the time is over. With five permits, each of them held for at least
+//! a second from the start of its call, no more than five calls start in any second:
+//!
+//! ```
+//! # diesel_advisory_sandbox::doctest!(conn);
+//! # let second = std::time::Duration::from_millis(10);
+//! # let call = || ();
+//! use std::time::Instant;
+//!
+//! use diesel_advisory::{AdvisoryConnection, Error};
+//!
+//! # /*
+//! let second = Duration::from_secs(1);
+//! # */
+//! conn.advisory_session("geocoder").permits(5).run(|_conn| {
+//!     let began = Instant::now();
+//!     let answer = call();
+//!     std::thread::sleep(second.saturating_sub(began.elapsed()));
+//!     Ok::<_, Error>(answer)
+//! })?;
+//! # Ok::<_, Error>(())
+//! ```
+//!
+//! - Sessions that wait are served in the order in which they came, and each of them holds a connection. Set a
+//!   `timeout`, and see [Pools](#pools).
+//! - All callers have to ask for the same number. Where some do not, as during a deployment that changes it, all
+//!   together hold at most as many permits as the largest number says, and a caller with a smaller number that
+//!   waits lets those behind it wait too.
+//! - A session that holds a permit gets the same one again. `permits(1)` and the lock without permits do not
+//!   exclude each other.
+//! - A holder that stands still keeps its permit, unless it holds it as a
+//!   [lease](crate::AdvisorySession::lease).
+//! - A session that waits has a snapshot, which `CREATE INDEX CONCURRENTLY` waits for. Do not run that while
+//!   holding a permit.
+//! - `pg_cancel_backend` can be lost on a session that waits, if it arrives in the very moment in which the session
+//!   turns from one permit to the next. Cancel it again.
+//! - [`LockName::permits`](crate::inspect::LockName::permits) has their names, such as `geocoder (2 of 3)`, for
+//!   [`inspect`](crate::inspect), and for the [catalog](crate::catalog)'s view.
+//!
+//! Permit 2 of `geocoder` is the lock `"geocoder\0#2"`, and the gate where sessions wait for one is
+//! `"geocoder\0#0"`. Like all keys, these never change, so programs in other languages can take part.
+//!
 //! # A nightly job
 //!
 //! Every instance starts the job, and all but one find the lock unavailable. An instance whose clock is late comes
 //! when the first one is done already, and would do the work once more.
-//! [`once`](crate::AdvisoryTransaction::once) keeps that it was done, in the same transaction:
-//!
-//! ```
-//! # diesel_advisory_sandbox::doctest!(conn);
-//! # use diesel_advisory_sandbox::schema::invoices;
-//! # diesel_advisory::catalog::install(conn)?;
-//! use diesel::prelude::*;
-//! use diesel_advisory::AdvisoryConnection;
-//!
-//! let night = "2026-11-26";
-//! let reminded = conn.advisory(("remind", night)).once().no_wait().try_run(|conn| {
-//!     let unpaid = invoices::table.filter(invoices::paid.eq(false));
-//!     diesel::update(unpaid).set(invoices::reminded.eq(true)).execute(conn)
-//! })?;
-//! if reminded.is_none() {
-//!     println!("another instance is at it, or has done it");
-//! }
-//! # Ok::<_, diesel_advisory::Error>(())
-//! ```
-//!
-//! If the work fails, the night is not recorded, and the next instance does it. [Jobs](jobs) says more: periods,
-//! long work, what counts as a run, and what clocks do.
+//! [`once`](crate::AdvisoryTransaction::once) keeps that it was done, in the same transaction. [Jobs](jobs) has an
+//! example, and says more: periods, long work, what counts as a run, and what clocks do.
 //!
 //! # Testing
 //!
@@ -279,6 +324,7 @@
 //!   - `is_advisory_locked` on an asynchronous connection, if the lock is held.
 //! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
 //!   server's own error, as [`Error::Database`](crate::Error::Database).
+//! - `advisory_all` and `and`, for up to 16 locks, call `query_to_xml`, which PostgreSQL lets every role do.
 //! - With the feature `tracing`, migrations that wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.
 //!

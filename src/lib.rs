@@ -41,7 +41,8 @@
 //! use for how long. Each of them takes a [name, a number, a pair of numbers,
 //! or a name with a row's id](LockId), can be [`shared`](AdvisoryTransaction::shared), waits as long as
 //! you say ([`timeout`](AdvisoryTransaction::timeout), [`no_wait`](AdvisoryTransaction::no_wait)), and
-//! acquires [several locks at once](AdvisoryTransaction::and) without deadlocks. If the lock is unavailable,
+//! acquires [several locks at once](AdvisoryTransaction::and) without deadlocks. A session lock can have
+//! [permits](AdvisorySession::permits), so that three sessions hold it at once. If the lock is unavailable,
 //! `run` and `acquire` return [`Error::Unavailable`], which says who holds it; `try_run` and `try_acquire`
 //! return `None` or `false`. [`at_most_every`](AdvisoryTransaction::at_most_every) and
 //! [`once`](AdvisoryTransaction::once) also skip work that was run already: see [jobs](guide::jobs).

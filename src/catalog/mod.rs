@@ -21,7 +21,9 @@
 //! | `lock_key(classid, objid, objsubid)` | the key, as the advisory lock functions take it |
 //!
 //! Call [`register`] with the names that your program uses when it starts. Leave out names of which there is
-//! one for each row, such as `"invoice:42"`.
+//! one for each row, such as `"invoice:42"`. For a lock with permits, add
+//! [`LockName::permits`](crate::inspect::LockName::permits), and the view shows `render (2 of 3)`. Names that were
+//! registered with another number stay: [`register`] reports them as names of one key until you delete them.
 //!
 //! With the feature `async`, [`install_async`], [`uninstall_async`], [`register_async`], [`names_async`] and
 //! [`forget_runs_async`] are the same for `diesel-async`.

@@ -41,6 +41,11 @@ pub(crate) fn name_of_runs<'r>(request: &'r Request<'_>) -> Result<&'r str, &'st
             "a job that runs at most once in a while cannot share its lock: leave out `shared()`",
         );
     }
+    if request.permits.is_some() {
+        return Err(
+            "a job that runs at most once in a while holds its lock alone: leave out `permits(…)`",
+        );
+    }
     if request.on_standby {
         return Err("a standby cannot keep when a job was run: leave out `allow_standby()`");
     }

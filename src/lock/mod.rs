@@ -8,6 +8,7 @@ pub(crate) mod into_id;
 pub(crate) mod key;
 pub(crate) mod modes;
 pub(crate) mod options;
+pub(crate) mod permits;
 pub(crate) mod request;
 pub(crate) mod set;
 pub(crate) mod token;

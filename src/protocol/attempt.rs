@@ -9,9 +9,10 @@ use super::runs::Job;
 use crate::error::Error;
 use crate::error::not_due::NotDue;
 use crate::error::unavailable::{Holder, Unavailable};
+use crate::lock::permits::Permits;
 use crate::lock::set::LockSet;
 use crate::sql::answer::Taking;
-use crate::sql::look::{FORGET_ACTIVITY, HolderRow, holders};
+use crate::sql::look::{FORGET_ACTIVITY, HolderRow, holders, permit_holders};
 
 /// Encloses a look at the holders inside a transaction of the user's.
 const LOOK: &str = "diesel_advisory_look";
@@ -32,6 +33,8 @@ pub(crate) struct Missing<'a> {
     set: LockSet<'a>,
     /// The first one missing, where the server told it.
     index: Option<usize>,
+    /// Of the one lock that there is then.
+    permits: Option<Permits>,
     began: Instant,
 }
 
@@ -62,7 +65,22 @@ impl<'a, T> Attempt<'a, T> {
             Taking::SharedSession => return Err(Error::SharedSession),
             Taking::SnapshotTooOld => unreachable!("the protocol begins anew"),
         };
-        Ok(Self::Missing(Missing { set, index, began }))
+        Ok(Self::Missing(Missing {
+            set,
+            index,
+            permits: None,
+            began,
+        }))
+    }
+
+    /// No permit of a lock was free.
+    pub(super) fn without_permit(set: LockSet<'a>, permits: Permits, began: Instant) -> Self {
+        Self::Missing(Missing {
+            set,
+            index: Some(0),
+            permits: Some(permits),
+            began,
+        })
     }
 
     /// What was granted, or `None`.
@@ -75,33 +93,46 @@ impl<'a, T> Attempt<'a, T> {
 
     /// What was granted, or [`Error::Unavailable`] or [`Error::NotDue`].
     pub(crate) async fn or_unavailable<L: Link>(self, link: &mut L) -> Result<T, Error> {
-        let Missing { set, index, began } = match self {
+        let Missing {
+            set,
+            index,
+            permits,
+            began,
+        } = match self {
             Self::Granted(granted) => return Ok(granted),
             Self::Missing(missing) => missing,
             Self::NotDue(LastRun::Known(not_due)) => return Err(Error::NotDue(not_due)),
             Self::NotDue(LastRun::Of(job)) => return Err(Error::NotDue(job.not_due(link).await)),
         };
         let waited = began.elapsed();
-        let mut rows = find_holders(link, &set, index).await.unwrap_or_default();
+        let sql = match &permits {
+            None => holders(&set, index),
+            Some(permits) => permit_holders(permits),
+        };
+        let mut rows = find_holders(link, sql).await.unwrap_or_default();
         let index = index.or(rows.first().map(HolderRow::index)).unwrap_or(0);
-        rows.retain(|row| row.index() == index);
+        let waiting = match &permits {
+            None => {
+                rows.retain(|row| row.index() == index);
+                Vec::new()
+            }
+            Some(permits) => {
+                let gate = rows.partition_point(|row| row.index() < permits.keys.len());
+                rows.split_off(gate)
+            }
+        };
 
         let id = set.locks.into_iter().nth(index).map(|lock| lock.id);
         let mut unavailable = Unavailable::new(id.expect("the index is one of the set's"));
         unavailable.waited = waited;
         unavailable.holders = rows.into_iter().map(Holder::from).collect();
+        unavailable.waiting = waiting.into_iter().map(Holder::from).collect();
         Err(Error::Unavailable(unavailable))
     }
 }
 
-/// Looks for the holders of one lock of the set, or of all, without harm to the transaction that is
-/// open if it fails.
-async fn find_holders<L: Link>(
-    link: &mut L,
-    set: &LockSet<'_>,
-    index: Option<usize>,
-) -> QueryResult<Vec<HolderRow>> {
-    let sql = holders(set, index);
+/// Looks for the holders of locks, without harm to the transaction that is open if it fails.
+async fn find_holders<L: Link>(link: &mut L, sql: String) -> QueryResult<Vec<HolderRow>> {
     if link.transaction_depth()?.is_none() {
         return link.rows(sql).await;
     }

@@ -7,6 +7,7 @@ pub(crate) mod interval;
 pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod look;
+mod permits;
 mod runs;
 pub(crate) mod session;
 #[cfg(test)]
@@ -50,7 +51,7 @@ fn check_names(request: &Request<'_>) -> Result<(), Error> {
     if request.ids.iter().any(LockId::is_empty_name) {
         return Err(Error::EmptyName);
     }
-    Ok(())
+    permits::check(request)
 }
 
 /// Ends the session, and with it all that it holds, and marks the connection as broken.

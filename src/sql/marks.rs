@@ -75,6 +75,11 @@ impl Mark {
         .concat()
     }
 
+    /// The condition that the session has any mark: that it holds other locks.
+    pub(super) fn is_any() -> String {
+        [MARKS, " OPERATOR(pg_catalog.<>) ''"].concat()
+    }
+
     /// An expression that puts the mark on top.
     pub(super) fn push(self) -> Statement {
         Statement::default()

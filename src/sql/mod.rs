@@ -29,6 +29,7 @@ pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod look;
 pub(crate) mod marks;
+pub(crate) mod permits;
 pub(crate) mod release;
 pub(crate) mod runs;
 pub(crate) mod session;

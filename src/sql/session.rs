@@ -2,7 +2,7 @@
 
 use super::answer::{IN_TRANSACTION, SHARED, SHARED_CODE};
 use super::carry::{AT_ONCE, keep};
-use super::keys::{Keys, first_refused};
+use super::keys::{Keys, call_for, first_refused};
 use super::label_comment;
 use super::marks::Mark;
 use super::statement::Statement;
@@ -31,8 +31,8 @@ pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
         .and(mark.lands_on_foreign(), SHARED_CODE, SHARED);
     let label = label_comment(set);
     let (wait, keep) = match &Keys::of(&set.keys())[..] {
-        [key @ Keys::One(_)] => {
-            let lock = |function| [&*key.call(function, set.mode).to_string(), " IS NULL"].concat();
+        [Keys::One(key)] => {
+            let lock = |function| call_for(*key, function, set.mode) + " IS NULL";
             let wait = lock("pg_advisory_xact_lock");
             let wait = match Timeout::of_one(set) {
                 None => wait,

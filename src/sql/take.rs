@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::answer::{
     MARK, NOT_FREE, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE, refuse, unless_refused,
 };
-use super::keys::{Keys, first_refused};
+use super::keys::{Keys, call_for, first_refused};
 use super::label_comment;
 use super::statement::Statement;
 use crate::lock::set::LockSet;
@@ -129,8 +129,8 @@ pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
     let guards = Guards::with(set, checks);
     let label = label_comment(set);
     let wait = match &Keys::of(&set.keys())[..] {
-        [key @ Keys::One(_)] => {
-            let lock = key.call("pg_advisory_xact_lock", set.mode).to_string();
+        [Keys::One(key)] => {
+            let lock = call_for(*key, "pg_advisory_xact_lock", set.mode);
             let lock = match Timeout::of_one(set) {
                 None => lock,
                 Some(timeout) => timeout.around(&lock),
@@ -170,11 +170,10 @@ pub(super) fn are_few(set: &LockSet<'_>) -> bool {
 /// cost half of what [`wait_for_each`] alone costs. `query_to_xml` executes a string without PL/pgSQL. This
 /// one yields no rows, so there is no XML.
 pub(super) fn take_few(all: &[Keys], set: &LockSet<'_>) -> String {
-    let tries = set.locks.iter().map(|lock| {
-        Keys::One(lock.key)
-            .call("pg_try_advisory_xact_lock", set.mode)
-            .to_string()
-    });
+    let tries = set
+        .locks
+        .iter()
+        .map(|lock| call_for(lock.key, "pg_try_advisory_xact_lock", set.mode));
     let tries = tries.collect::<Vec<_>>().join(" AND ");
     let waits = wait_for_each(all, set).join(") OR EXISTS (");
     let wait = format!("SELECT WHERE {SAVE} IS NULL OR EXISTS ({waits}) OR {RESTORE} IS NULL");

@@ -14,6 +14,7 @@ mod functions;
 mod futures;
 mod lints;
 mod macro_rules;
+mod permits;
 mod scopes;
 mod skip;
 mod standby;

@@ -7,7 +7,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 
 use crate::support::async_pools::Pooled;
 use crate::support::asynchronous::insert;
-use crate::support::{PATIENCE, Wait};
+use crate::support::{PATIENCE, Wait, unique};
 
 /// Something to do with a lock, from its beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +24,20 @@ pub(crate) enum Action {
     SessionRun,
     TrySessionRun,
     Owned,
+    /// Of one permit, which is the lock.
+    Permits(Wait),
     Every,
     EverySession,
     EverySessionFails,
 }
+
+/// A name that no other test has, and which a permit can have.
+pub(crate) fn unique_permit(prefix: &str) -> String {
+    format!("{}{PERMIT}", unique(prefix))
+}
+
+/// What follows the name of a lock in that of its first permit.
+const PERMIT: &str = "\0#1";
 
 impl Action {
     pub(crate) fn can_wait(self) -> bool {
@@ -105,6 +115,11 @@ impl Action {
                 assert!(ran.try_run(work).await?.is_some());
                 Ok(())
             }
+            Self::Permits(wait) => {
+                let name = lock.strip_suffix(PERMIT).unwrap();
+                let lock = wait.on(conn_ref.advisory_session(name).permits(1));
+                lock.run(work).await
+            }
             Self::Every => {
                 let run = conn_ref.advisory(lock).at_most_every(PATIENCE);
                 run.run(work).await
@@ -132,7 +147,7 @@ impl Action {
     }
 }
 
-pub(crate) const ACTIONS: [Action; 18] = [
+pub(crate) const ACTIONS: [Action; 20] = [
     Action::Run(Wait::Inherit),
     Action::Run(Wait::AtMost(PATIENCE)),
     Action::TryRun,
@@ -148,6 +163,8 @@ pub(crate) const ACTIONS: [Action; 18] = [
     Action::SessionRun,
     Action::TrySessionRun,
     Action::Owned,
+    Action::Permits(Wait::Inherit),
+    Action::Permits(Wait::AtMost(PATIENCE)),
     Action::Every,
     Action::EverySession,
     Action::EverySessionFails,

@@ -17,6 +17,8 @@ pub(crate) mod asynchronous {
     mod leases;
     mod log;
     mod nesting;
+    mod permit_statements;
+    mod permits;
     mod properties;
     mod rights;
     mod round_trips;
@@ -113,6 +115,8 @@ pub(crate) mod blocking {
     mod leases;
     mod log;
     mod nesting;
+    mod permit_statements;
+    mod permits;
     mod properties;
     mod rights;
     mod round_trips;
