@@ -42,8 +42,6 @@ const CONTRADICTIONS: &[&[&str]] = &[
     WAITS,
     &["shared", "permits"],
     INTERVALS,
-    &["every", "permits"],
-    &["once", "permits"],
     &["every", "read_only"],
     &["once", "read_only"],
     &["every", "shared"],
