@@ -115,7 +115,8 @@ where
 /// # Example
 ///
 /// ```
-/// # diesel_advisory_sandbox::doctest!(conn);
+/// # let url = diesel_advisory_sandbox::own_database!();
+/// # let conn = &mut <diesel::PgConnection as diesel::Connection>::establish(&url).unwrap();
 /// # diesel_advisory::catalog::install(conn)?;
 /// diesel_advisory::catalog::uninstall(conn)?;
 /// # Ok::<_, diesel_advisory::Error>(())
@@ -141,6 +142,10 @@ where
 ///
 /// ```
 /// # diesel_advisory_sandbox::async_doctest!(conn, {
+/// # let url = diesel_advisory_sandbox::own_database!();
+/// # type Conn = diesel_async::AsyncPgConnection;
+/// # let own = <Conn as diesel_async::AsyncConnection>::establish(&url).await?;
+/// # *conn = own;
 /// # diesel_advisory::catalog::install_async(conn).await?;
 /// diesel_advisory::catalog::uninstall_async(conn).await?;
 /// # });
