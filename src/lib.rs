@@ -215,6 +215,10 @@ mod lock;
 pub mod migrations;
 mod protocol;
 mod sql;
+#[cfg(not(feature = "tracing"))]
+mod trace;
+#[cfg(feature = "tracing")]
+pub mod trace;
 
 #[cfg(feature = "async")]
 pub use self::asynchronous::{

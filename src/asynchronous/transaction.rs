@@ -8,7 +8,9 @@ use crate::error::Error;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock around a transaction of its own, made by
 /// [`AsyncAdvisoryConnection::advisory`](crate::AsyncAdvisoryConnection::advisory).
@@ -100,16 +102,23 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
         E: From<Error> + Send,
     {
         async move {
-            let mut conn = Unfinished::new(self.conn);
-            let result = async {
-                let link = &mut conn.link();
-                let attempt = open(link, self.request, self.modes).await?;
-                let open = attempt.or_unavailable(link).await?;
-                run_in(link, open, f).await
-            };
-            let result = result.await;
-            conn.done();
-            result
+            let trace = Trace::begin(&self.request, Scope::Transaction);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(self.conn);
+                let result = async {
+                    let link = &mut conn.link();
+                    let open = match open(link, self.request, self.modes).await {
+                        Ok(attempt) => attempt.or_unavailable(link).await,
+                        Err(error) => Err(error),
+                    };
+                    run_in(link, trace.decided(open)?, f, &trace).await
+                };
+                let result = result.await;
+                conn.done();
+                result
+            })
+            .await
         }
     }
 
@@ -154,17 +163,23 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
         E: From<Error> + Send,
     {
         async move {
-            let mut conn = Unfinished::new(self.conn);
-            let result = async {
-                let link = &mut conn.link();
-                match open(link, self.request, self.modes).await?.granted() {
-                    Some(open) => run_in(link, open, f).await.map(Some),
-                    None => Ok(None),
-                }
-            };
-            let result = result.await;
-            conn.done();
-            result
+            let trace = Trace::begin(&self.request, Scope::Transaction);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(self.conn);
+                let result = async {
+                    let link = &mut conn.link();
+                    let attempt = open(link, self.request, self.modes).await;
+                    match trace.decided_if(attempt.map(Attempt::granted))? {
+                        Some(open) => run_in(link, open, f, &trace).await.map(Some),
+                        None => Ok(None),
+                    }
+                };
+                let result = result.await;
+                conn.done();
+                result
+            })
+            .await
         }
     }
 }
@@ -187,7 +202,12 @@ transaction_options! {
     }
 }
 
-async fn run_in<C, T, E, F>(link: &mut Async<'_, C>, open: OpenWork, f: F) -> Result<T, E>
+async fn run_in<C, T, E, F>(
+    link: &mut Async<'_, C>,
+    open: OpenWork,
+    f: F,
+    trace: &Trace,
+) -> Result<T, E>
 where
     C: AsyncPgTransactions,
     F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
@@ -195,7 +215,7 @@ where
 {
     match f(link.0).await {
         Ok(value) => {
-            commit(link, open).await?;
+            trace.checked(commit(link, open).await)?;
             Ok(value)
         }
         Err(error) => {

@@ -9,8 +9,10 @@ use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::link::ready;
 use crate::protocol::session;
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock of the session, made by
 /// [`AdvisoryConnection::advisory_session`](crate::AdvisoryConnection::advisory_session) or
@@ -176,10 +178,14 @@ where
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn acquire(mut self) -> Result<AdvisoryGuard<D>, Error> {
+        let trace = Trace::begin(&self.request, Scope::Session);
         let mut conn = Blocking(&mut *self.conn);
-        let attempt = ready(session::acquire(&mut conn, self.request))?;
-        let held = ready(attempt.or_unavailable(&mut conn))?;
-        Ok(AdvisoryGuard::new(self.conn, held))
+        let held = trace.inside(|| {
+            let attempt = ready(session::acquire(&mut conn, self.request))?;
+            ready(attempt.or_unavailable(&mut conn))
+        });
+        let held = trace.decided(held)?;
+        Ok(AdvisoryGuard::new(self.conn, held, trace))
     }
 
     /// Acquires the lock for the session, or returns `None` if it is unavailable.
@@ -202,9 +208,11 @@ where
     /// # Ok::<_, Error>(())
     /// ```
     pub fn try_acquire(mut self) -> Result<Option<AdvisoryGuard<D>>, Error> {
+        let trace = Trace::begin(&self.request, Scope::Session);
         let mut conn = Blocking(&mut *self.conn);
-        let held = ready(session::acquire(&mut conn, self.request))?.granted();
-        Ok(held.map(|held| AdvisoryGuard::new(self.conn, held)))
+        let attempt = trace.inside(|| ready(session::acquire(&mut conn, self.request)));
+        let held = trace.decided_if(attempt.map(Attempt::granted))?;
+        Ok(held.map(|held| AdvisoryGuard::new(self.conn, held, trace)))
     }
 }
 

@@ -5,8 +5,10 @@ use crate::error::Error;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::link::ready;
 use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock around a transaction of its own, made by
 /// [`AdvisoryConnection::advisory`](crate::AdvisoryConnection::advisory).
@@ -89,10 +91,14 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
         F: FnOnce(&mut C) -> Result<T, E>,
         E: From<Error>,
     {
+        let trace = Trace::begin(&self.request, Scope::Transaction);
         let mut conn = Blocking(self.conn);
-        let attempt = ready(open(&mut conn, self.request, self.modes))?;
-        let open = ready(attempt.or_unavailable(&mut conn))?;
-        Work::new(conn, open).run(f)
+        let open = trace.inside(|| {
+            let attempt = ready(open(&mut conn, self.request, self.modes))?;
+            ready(attempt.or_unavailable(&mut conn))
+        });
+        let open = trace.decided(open)?;
+        Work::new(conn, open, trace).run(f)
     }
 
     /// Runs the closure in a transaction that holds the lock, or returns `None` without calling it if
@@ -126,9 +132,12 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
         F: FnOnce(&mut C) -> Result<T, E>,
         E: From<Error>,
     {
+        let trace = Trace::begin(&self.request, Scope::Transaction);
         let mut conn = Blocking(self.conn);
-        let open = ready(open(&mut conn, self.request, self.modes))?.granted();
-        open.map(|open| Work::new(conn, open).run(f)).transpose()
+        let attempt = trace.inside(|| ready(open(&mut conn, self.request, self.modes)));
+        let open = trace.decided_if(attempt.map(Attempt::granted))?;
+        open.map(|open| Work::new(conn, open, trace).run(f))
+            .transpose()
     }
 }
 
@@ -156,13 +165,15 @@ transaction_options! {
 struct Work<'c, C: PgTransactions> {
     conn: Blocking<'c, C>,
     open: Option<OpenWork>,
+    trace: Trace,
 }
 
 impl<'c, C: PgTransactions> Work<'c, C> {
-    fn new(conn: Blocking<'c, C>, open: OpenWork) -> Self {
+    fn new(conn: Blocking<'c, C>, open: OpenWork, trace: Trace) -> Self {
         Self {
             conn,
             open: Some(open),
+            trace,
         }
     }
 
@@ -170,9 +181,11 @@ impl<'c, C: PgTransactions> Work<'c, C> {
     where
         E: From<Error>,
     {
-        let value = f(self.conn.0)?;
+        let value = self.trace.inside(|| f(self.conn.0))?;
         if let Some(open) = self.open.take() {
-            ready(commit(&mut self.conn, open))?;
+            let conn = &mut self.conn;
+            let committed = self.trace.inside(|| ready(commit(conn, open)));
+            self.trace.checked(committed)?;
         }
         Ok(value)
     }
@@ -181,7 +194,8 @@ impl<'c, C: PgTransactions> Work<'c, C> {
 impl<C: PgTransactions> Drop for Work<'_, C> {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            ready(roll_back(&mut self.conn, open));
+            let conn = &mut self.conn;
+            self.trace.inside(|| ready(roll_back(conn, open)));
         }
     }
 }
