@@ -13,6 +13,8 @@ mod errors;
 #[cfg(feature = "async")]
 mod full;
 mod functions;
+#[cfg(feature = "migrations")]
+mod golden;
 mod ids;
 mod inspect;
 #[cfg(feature = "async")]

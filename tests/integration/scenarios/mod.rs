@@ -23,6 +23,8 @@ pub(crate) mod asynchronous {
     mod session;
     mod session_round_trips;
     mod sets;
+    #[cfg(feature = "tracing")]
+    mod spans;
     mod standby;
     mod statements;
     mod tokens;
@@ -84,6 +86,8 @@ pub(crate) mod blocking {
     mod session;
     mod session_round_trips;
     mod sets;
+    #[cfg(feature = "tracing")]
+    mod spans;
     mod standby;
     mod statements;
     mod tokens;
