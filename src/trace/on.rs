@@ -66,7 +66,7 @@ impl Trace {
             target: TARGET,
             "advisory_lock",
             lock.name = %lock,
-            lock.count = request.ids.len(),
+            lock.count = i64::try_from(request.ids.len()).unwrap_or(i64::MAX),
             lock.scope = scope.name(),
             lock.mode = mode(request.mode),
             lock.timeout = %Timeout(request.wait),

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use diesel_advisory::migrations::LockedHarness;
-use diesel_advisory::{AdvisoryConnection as _, Error, FencingToken, LockId, LockKey, MIGRATIONS, catalog};
+use diesel_advisory::{
+    AdvisoryConnection as _, Error, FencingToken, LockId, LockKey, MIGRATIONS, catalog,
+};
 use diesel_migrations::MigrationHarness;
 
 use crate::migrations::FIVE;
@@ -117,7 +119,11 @@ fn migrations_take_the_lock_of_the_golden_file() {
 fn the_catalogs_migrations_are_those_of_the_golden_file() {
     for (hash, path) in lines("migrations.b3sum") {
         let found = blake3::hash(file(&path).as_bytes());
-        assert_eq!(found.to_hex().as_str(), hash, "{path}: a migration never changes");
+        assert_eq!(
+            found.to_hex().as_str(),
+            hash,
+            "{path}: a migration never changes"
+        );
     }
 }
 

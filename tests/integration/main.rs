@@ -27,6 +27,8 @@ mod scenarios;
 mod send;
 mod session;
 mod sets;
+#[cfg(all(feature = "async", feature = "tracing"))]
+mod spans;
 mod support;
 mod transaction;
 mod waiting;
