@@ -210,7 +210,8 @@ impl Told {
             .map(|holder| holder.pid)
             .collect();
         let before = self.decide_unavailable(Instant::now());
-        if before.as_ref() != Some(&holders) {
+        // If nobody has it, it has been released since.
+        if !holders.is_empty() && before.as_ref() != Some(&holders) {
             self.state().holders = Some(holders);
             self.tell_unavailable(self.asked.elapsed(), Some(unavailable));
         }
