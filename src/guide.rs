@@ -1,8 +1,8 @@
 //! Recipes, and what to know of testing, pools and operation. There is no code in this module.
 //!
 //! - Recipes: [answer with 409](#answer-with-409-when-a-lock-is-unavailable), [a guard in a
-//!   struct](#a-guard-in-a-struct), [many locks at once](#many-locks-at-once), [a nightly
-//!   job](#a-nightly-job)
+//!   struct](#a-guard-in-a-struct), [many locks at once](#many-locks-at-once), [N at a
+//!   time](#n-at-a-time), [a nightly job](#a-nightly-job)
 //! - [Which lock for how long](leases), and what a lease does not promise
 //! - [How it works](how_it_works), in pictures; [compared](compared) with other ways to have a lock; [answers](answers)
 //!   to what users complain about
@@ -132,6 +132,71 @@
 //! whole batch.
 //!
 //! [`max_locks_per_transaction`]: https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION
+//!
+//! # N at a time
+//!
+//! With [`permits`](crate::AdvisorySession::permits), several sessions of the whole database hold a lock at once,
+//! and no more. It limits what all machines together do, such as calls of a foreign API that allows three at
+//! a time:
+//!
+//! ```
+//! # diesel_advisory_sandbox::doctest!(conn);
+//! use std::time::Duration;
+//!
+//! use diesel::prelude::*;
+//! use diesel_advisory::{AdvisoryConnection, Error};
+//!
+//! fn geocode(conn: &mut PgConnection, address: &str) -> Result<String, Error> {
+//!     conn.advisory_session("geocoder")
+//!         .permits(3)
+//!         .timeout(Duration::from_secs(10))
+//!         .run(|_conn| Ok(format!("what the API says of {address}")))
+//! }
+//! # geocode(conn, "Main Street 1")?;
+//! # Ok::<_, Error>(())
+//! ```
+//!
+//! For a limit by time, hold each permit until the time is over. With five permits, each of them held for at least
+//! a second from the start of its call, no more than five calls start in any second:
+//!
+//! ```
+//! # diesel_advisory_sandbox::doctest!(conn);
+//! # let second = std::time::Duration::from_millis(10);
+//! # let call = || ();
+//! use std::time::Instant;
+//!
+//! use diesel_advisory::{AdvisoryConnection, Error};
+//!
+//! # /*
+//! let second = Duration::from_secs(1);
+//! # */
+//! conn.advisory_session("geocoder").permits(5).run(|_conn| {
+//!     let began = Instant::now();
+//!     let answer = call();
+//!     std::thread::sleep(second.saturating_sub(began.elapsed()));
+//!     Ok::<_, Error>(answer)
+//! })?;
+//! # Ok::<_, Error>(())
+//! ```
+//!
+//! - Sessions that wait are served in the order in which they came, and each of them holds a connection. Set a
+//!   `timeout`, and see [Pools](#pools).
+//! - All callers have to ask for the same number. Where some do not, as during a deployment that changes it, all
+//!   together hold at most as many permits as the largest number says, and a caller with a smaller number that
+//!   waits lets those behind it wait too.
+//! - A session that holds a permit gets the same one again. `permits(1)` and the lock without permits do not
+//!   exclude each other.
+//! - A holder that stands still keeps its permit, unless it holds it as a
+//!   [lease](crate::AdvisorySession::lease).
+//! - A session that waits has a snapshot, which `CREATE INDEX CONCURRENTLY` waits for. Do not run that while
+//!   holding a permit.
+//! - `pg_cancel_backend` can be lost on a session that waits, if it arrives in the very moment in which the session
+//!   turns from one permit to the next. Cancel it again.
+//! - [`LockName::permits`](crate::inspect::LockName::permits) has their names, such as `geocoder (2 of 3)`, for
+//!   [`inspect`](crate::inspect), and for the [catalog](crate::catalog)'s view.
+//!
+//! Permit 2 of `geocoder` is the lock `"geocoder\0#2"`, and the gate where sessions wait for one is
+//! `"geocoder\0#0"`. Like all keys, these never change, so programs in other languages can take part.
 //!
 //! # A nightly job
 //!
@@ -296,6 +361,7 @@
 //!   - `is_advisory_locked` on an asynchronous connection, if the lock is held.
 //! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
 //!   server's own error, as [`Error::Database`](crate::Error::Database).
+//! - `advisory_all` and `and`, for up to 16 locks, call `query_to_xml`, which PostgreSQL lets every role do.
 //! - With the feature `tracing`, every lock is [a span](crate::trace), from asking to release, and migrations that
 //!   wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.

@@ -41,7 +41,8 @@
 //! use for how long. Each of them takes a [name, a number, a pair of numbers,
 //! or a name with a row's id](LockId), can be [`shared`](AdvisoryTransaction::shared), waits as long as
 //! you say ([`timeout`](AdvisoryTransaction::timeout), [`no_wait`](AdvisoryTransaction::no_wait)), and
-//! acquires [several locks at once](AdvisoryTransaction::and) without deadlocks. If the lock is unavailable,
+//! acquires [several locks at once](AdvisoryTransaction::and) without deadlocks. A session lock can have
+//! [permits](AdvisorySession::permits), so that three sessions hold it at once. If the lock is unavailable,
 //! `run` and `acquire` return [`Error::Unavailable`], which says who holds it; `try_run` and `try_acquire`
 //! return `None` or `false`.
 //!
@@ -232,6 +233,7 @@ pub use self::asynchronous::{
     connection::{AsyncAdvisoryConnection, IntoAsyncAdvisorySession},
     func::AsyncFunc,
     guard::AsyncAdvisoryGuard,
+    interval::AsyncAdvisoryInterval,
     leader::AsyncLeader,
     lease::AsyncAdvisoryLease,
     session::AsyncAdvisorySession,
@@ -241,6 +243,7 @@ pub use self::asynchronous::{
 pub use self::blocking::{
     connection::{AdvisoryConnection, IntoAdvisorySession},
     guard::AdvisoryGuard,
+    interval::AdvisoryInterval,
     leader::Leader,
     lease::AdvisoryLease,
     session::AdvisorySession,
@@ -252,6 +255,7 @@ pub use self::catalog::schema::MIGRATIONS;
 pub use self::error::{
     Error,
     lost::{HowLost, Lost},
+    not_due::NotDue,
     unavailable::{Holder, Unavailable},
 };
 pub use self::lease::{handle::Lease, leader::Change, shutdown::Shutdown};

@@ -18,6 +18,7 @@ const OPTIONS: &[(&str, Value, Effect)] = &[
     ("shared", No, Method("shared")),
     ("allow_standby", No, Method("allow_standby")),
     ("session", No, Session),
+    ("permits", Yes(permits, "3"), Method("permits")),
     ("conn", Yes(argument_name, "db"), Conn),
     ("read_committed", No, Mode("read_committed")),
     ("repeatable_read", No, Mode("repeatable_read")),
@@ -34,6 +35,7 @@ const WAITS: &[&str] = &["timeout", "no_wait"];
 /// Options of which a function can have one.
 const CONTRADICTIONS: &[&[&str]] = &[
     WAITS,
+    &["shared", "permits"],
     &["read_committed", "repeatable_read", "serializable"],
     &["read_only", "read_write"],
     &["deferrable", "not_deferrable"],
@@ -165,6 +167,12 @@ fn check(args: &Args, keys: &[Ident]) -> Result<()> {
         }
         _ => {}
     }
+    if let (None, Some(permits)) = (&args.session, keys.iter().find(|key| *key == "permits")) {
+        return Err(Error::new(
+            permits.span(),
+            "permits are held by a session: add `session`",
+        ));
+    }
     let is_mode = |key: &&Ident| matches!(find(key), Some((_, _, Mode(_))));
     if let (Some(_), Some(mode)) = (&args.session, keys.iter().find(is_mode)) {
         return Err(Error::new(
@@ -239,6 +247,28 @@ fn timeout(value: &Expr) -> Result<TokenStream> {
     let constructor = Ident::new(constructor, span);
     let number = Literal::u64_unsuffixed(number);
     Ok(quote_spanned!(span=> ::core::time::Duration::#constructor(#number)))
+}
+
+/// Reads a number of permits: a literal, or an expression.
+fn permits(value: &Expr) -> Result<TokenStream> {
+    if let Expr::Lit(literal) = ungrouped(value) {
+        let number = match &literal.lit {
+            Lit::Int(number) => number.base10_parse::<u32>().ok(),
+            _ => None,
+        };
+        match number {
+            Some(1..=1_000) => {}
+            Some(0) => {
+                let message = "no permits would let nobody run the function: write at least one";
+                return Err(Error::new_spanned(literal, message));
+            }
+            _ => {
+                let message = "expected a number of permits up to 1000, as in `permits = 3`";
+                return Err(Error::new_spanned(literal, message));
+            }
+        }
+    }
+    Ok(value.to_token_stream())
 }
 
 /// Reads the name of an argument.

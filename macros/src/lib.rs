@@ -97,6 +97,7 @@ use proc_macro::TokenStream;
 /// | `shared` | exclusive | Takes a shared lock, which excludes only exclusive ones |
 /// | `allow_standby` | refused | Takes the lock on a standby too, where it excludes only sessions of that server |
 /// | `session` | a transaction | Holds the lock for the session. No transaction is opened: each statement commits on its own |
+/// | `permits = 3` | one | How many sessions can run the function at once, each with a permit. Needs `session`. An expression of type `u32` works too, and can use the arguments |
 /// | `conn = db` | the first argument | Which argument is the connection |
 /// | `read_committed`, `repeatable_read`, `serializable` | the session's | The isolation level of the transaction. Its snapshot is taken after the lock |
 /// | `read_only`, `read_write` | the session's | The access mode of the transaction |

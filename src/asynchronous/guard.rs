@@ -273,6 +273,10 @@ where
         }
     }
 
+    pub(super) fn trace(&self) -> Trace {
+        self.trace.clone()
+    }
+
     pub(super) async fn run<T, E, F>(mut self, f: F) -> Result<T, E>
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,

@@ -8,6 +8,7 @@
 pub(crate) mod connection;
 pub(crate) mod func;
 pub(crate) mod guard;
+pub(crate) mod interval;
 pub(crate) mod leader;
 pub(crate) mod lease;
 pub(crate) mod link;

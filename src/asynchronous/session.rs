@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::func::AsyncFunc;
 use super::guard::AsyncAdvisoryGuard;
+use super::interval::AsyncAdvisoryInterval;
 use super::lease::AsyncAdvisoryLease;
 use super::link::{AsyncPgTransactions, Unfinished};
 use crate::error::Error;
+use crate::lock::interval_options::session_interval;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
 use crate::protocol::attempt::Attempt;
@@ -32,6 +34,49 @@ pub struct AsyncAdvisorySession<'a, D> {
 impl<'a, D> AsyncAdvisorySession<'a, D> {
     pub(crate) fn new(conn: D, request: Request<'a>) -> Self {
         Self { conn, request }
+    }
+}
+
+impl<D> AsyncAdvisorySession<'_, D> {
+    /// Lets this many sessions hold the lock at once, each with one of its permits.
+    ///
+    /// For three, at most three sessions of the whole database hold the lock. Sessions that wait are served in
+    /// the order of arrival. With `no_wait`, the lock is unavailable if all permits are held.
+    ///
+    /// Everybody has to ask for the same number. If some do not, all together hold at most as many permits as
+    /// the largest number says. `permits(1)` and the lock without permits do not exclude each other. A session
+    /// that holds a permit gets the same one again, at once.
+    ///
+    /// [`acquire`](Self::acquire) takes one round trip if a permit is free, three if it waits, and one more in
+    /// a session that holds other locks. While it waits it has a snapshot, which `CREATE INDEX CONCURRENTLY`
+    /// waits for, so whoever holds a permit must not run that.
+    ///
+    /// Default: one session at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`], when the lock is asked for and before anything is sent, for zero or more than
+    /// 1,000 permits, for a lock that is not a name, and together with `shared` or `and`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::async_doctest!(conn, {
+    /// use std::time::Duration;
+    ///
+    /// use diesel_advisory::{AsyncAdvisoryConnection, Error};
+    ///
+    /// // At most three renders at a time, on all machines together.
+    /// conn.advisory_session("render")
+    ///     .permits(3)
+    ///     .timeout(Duration::from_secs(10))
+    ///     .run(async |_conn| Ok::<_, Error>(println!("rendering")))
+    ///     .await?;
+    /// # });
+    /// ```
+    pub fn permits(mut self, count: u32) -> Self {
+        self.request.permits = Some(count);
+        self
     }
 }
 
@@ -177,11 +222,12 @@ where
     ///
     /// - [`Error::Unavailable`] if the wait ended without the lock;
     /// - [`Error::InTransaction`] inside an open transaction. Nothing is sent if Diesel knows of it. A raw
-    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, it is found at
-    ///   the release;
+    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, and where a permit
+    ///   is free, it is found at the release;
     /// - [`Error::SharedSession`] if another process uses the same session;
     /// - [`Error::Standby`] if the server is a standby;
-    /// - [`Error::EmptyName`] and [`Error::EmptySet`], before anything is sent;
+    /// - [`Error::EmptyName`], [`Error::EmptySet`], and the [`Error::Unsupported`] of
+    ///   [`permits`](Self::permits), before anything is sent;
     /// - [`Error::Database`] if the statement failed.
     ///
     /// A connection that was handed over with
@@ -260,7 +306,7 @@ where
                 let mut conn = Unfinished::new(&mut *self.conn);
                 let attempt = session::acquire(&mut conn.link(), self.request).await;
                 conn.done();
-                let held = trace.decided_if(attempt.map(Attempt::granted))?;
+                let held = Attempt::told(attempt, &trace)?;
                 Ok(held.map(|held| AsyncAdvisoryGuard::new(self.conn, held, trace)))
             })
             .await
@@ -273,6 +319,15 @@ lock_options! {
         setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
         open: "conn.advisory_session",
         close: ".run(async |_conn| Ok::<_, Error>(())).await?;",
+        end: "# });",
+    }
+}
+
+session_interval! {
+    impl<D> AsyncAdvisorySession<'a, D> => AsyncAdvisoryInterval<'a, D> {
+        setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# diesel_advisory::catalog::install_async(conn).await?;\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
+        open: "conn.advisory_session",
+        close: ".try_run(async |_conn| Ok::<_, Error>(())).await?;",
         end: "# });",
     }
 }

@@ -5,11 +5,13 @@ use std::future::Future;
 use super::func::AsyncFunc;
 use super::link::{Async, AsyncPgTransactions, Unfinished};
 use crate::error::Error;
+use crate::lock::interval::Interval;
+use crate::lock::interval_options::transaction_interval;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
 use crate::protocol::attempt::Attempt;
-use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
+use crate::protocol::interval::{DueWork, commit_due, open_due, roll_back_due};
 use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock around a transaction of its own, made by
@@ -23,6 +25,7 @@ pub struct AsyncAdvisoryTransaction<'c, 'a, C> {
     conn: &'c mut C,
     request: Request<'a>,
     modes: TransactionModes,
+    interval: Option<Interval>,
 }
 
 impl<'c, 'a, C> AsyncAdvisoryTransaction<'c, 'a, C> {
@@ -31,6 +34,7 @@ impl<'c, 'a, C> AsyncAdvisoryTransaction<'c, 'a, C> {
             conn,
             request,
             modes: TransactionModes::default(),
+            interval: None,
         }
     }
 }
@@ -108,7 +112,7 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
                 let mut conn = Unfinished::new(self.conn);
                 let result = async {
                     let link = &mut conn.link();
-                    let open = match open(link, self.request, self.modes).await {
+                    let open = match open_due(link, self.request, self.modes, self.interval).await {
                         Ok(attempt) => attempt.or_unavailable(link).await,
                         Err(error) => Err(error),
                     };
@@ -169,8 +173,8 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
                 let mut conn = Unfinished::new(self.conn);
                 let result = async {
                     let link = &mut conn.link();
-                    let attempt = open(link, self.request, self.modes).await;
-                    match trace.decided_if(attempt.map(Attempt::granted))? {
+                    let attempt = open_due(link, self.request, self.modes, self.interval).await;
+                    match Attempt::told(attempt, &trace)? {
                         Some(open) => run_in(link, open, f, &trace).await.map(Some),
                         None => Ok(None),
                     }
@@ -202,9 +206,18 @@ transaction_options! {
     }
 }
 
+transaction_interval! {
+    impl<'c, C> AsyncAdvisoryTransaction<'c, 'a, C> {
+        setup: "# diesel_advisory_sandbox::async_doctest!(conn, {\n# diesel_advisory::catalog::install_async(conn).await?;\n# use diesel_advisory::{AsyncAdvisoryConnection, Error};",
+        open: "conn.advisory",
+        close: ".try_run(async |_conn| Ok::<_, Error>(())).await?;",
+        end: "# });",
+    }
+}
+
 async fn run_in<C, T, E, F>(
     link: &mut Async<'_, C>,
-    open: OpenWork,
+    open: DueWork,
     f: F,
     trace: &Trace,
 ) -> Result<T, E>
@@ -215,11 +228,11 @@ where
 {
     match f(link.0).await {
         Ok(value) => {
-            trace.checked(commit(link, open).await)?;
+            trace.checked(commit_due(link, open).await)?;
             Ok(value)
         }
         Err(error) => {
-            roll_back(link, open).await;
+            roll_back_due(link, open).await;
             Err(error)
         }
     }

@@ -127,7 +127,7 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryXact<'_, '_, C> {
                 let mut conn = Unfinished::new(self.conn);
                 let attempt = xact::acquire(&mut conn.link(), self.request).await;
                 conn.done();
-                let acquired = trace.decided_if(attempt.map(Attempt::granted))?;
+                let acquired = Attempt::told(attempt, &trace)?;
                 Ok(acquired.is_some())
             })
             .await

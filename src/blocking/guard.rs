@@ -175,6 +175,10 @@ where
         ready(token(&mut Blocking(&mut **conn), &self.locks))
     }
 
+    pub(super) fn trace(&self) -> Trace {
+        self.trace.clone()
+    }
+
     pub(super) fn run<T, E>(
         mut self,
         f: impl FnOnce(&mut D::Target) -> Result<T, E>,

@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod guard;
 mod guard_connection;
+pub(crate) mod interval;
 mod keeper;
 pub(crate) mod leader;
 pub(crate) mod lease;

@@ -4,9 +4,11 @@ use std::ops::DerefMut;
 use std::time::Duration;
 
 use super::guard::AdvisoryGuard;
+use super::interval::AdvisoryInterval;
 use super::lease::AdvisoryLease;
 use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
+use crate::lock::interval_options::session_interval;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
 use crate::protocol::attempt::Attempt;
@@ -31,6 +33,48 @@ pub struct AdvisorySession<'a, D> {
 impl<'a, D> AdvisorySession<'a, D> {
     pub(crate) fn new(conn: D, request: Request<'a>) -> Self {
         Self { conn, request }
+    }
+}
+
+impl<D> AdvisorySession<'_, D> {
+    /// Lets this many sessions hold the lock at once, each with one of its permits.
+    ///
+    /// For three, at most three sessions of the whole database hold the lock. Sessions that wait are served in
+    /// the order of arrival. With `no_wait`, the lock is unavailable if all permits are held.
+    ///
+    /// Everybody has to ask for the same number. If some do not, all together hold at most as many permits as
+    /// the largest number says. `permits(1)` and the lock without permits do not exclude each other. A session
+    /// that holds a permit gets the same one again, at once.
+    ///
+    /// [`acquire`](Self::acquire) takes one round trip if a permit is free, three if it waits, and one more in
+    /// a session that holds other locks. While it waits it has a snapshot, which `CREATE INDEX CONCURRENTLY`
+    /// waits for, so whoever holds a permit must not run that.
+    ///
+    /// Default: one session at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`], when the lock is asked for and before anything is sent, for zero or more than
+    /// 1,000 permits, for a lock that is not a name, and together with `shared` or `and`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # diesel_advisory_sandbox::doctest!(conn);
+    /// use std::time::Duration;
+    ///
+    /// use diesel_advisory::{AdvisoryConnection, Error};
+    ///
+    /// // At most three renders at a time, on all machines together.
+    /// conn.advisory_session("render")
+    ///     .permits(3)
+    ///     .timeout(Duration::from_secs(10))
+    ///     .run(|_conn| Ok::<_, Error>(println!("rendering")))?;
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn permits(mut self, count: u32) -> Self {
+        self.request.permits = Some(count);
+        self
     }
 }
 
@@ -152,11 +196,12 @@ where
     ///
     /// - [`Error::Unavailable`] if the wait ended without the lock;
     /// - [`Error::InTransaction`] inside an open transaction. Nothing is sent if Diesel knows of it. A raw
-    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, it is found at
-    ///   the release;
+    ///   `BEGIN` is refused by the server, which fails that transaction; with `no_wait`, and where a permit
+    ///   is free, it is found at the release;
     /// - [`Error::SharedSession`] if another process uses the same session;
     /// - [`Error::Standby`] if the server is a standby;
-    /// - [`Error::EmptyName`] and [`Error::EmptySet`], before anything is sent;
+    /// - [`Error::EmptyName`], [`Error::EmptySet`], and the [`Error::Unsupported`] of
+    ///   [`permits`](Self::permits), before anything is sent;
     /// - [`Error::Database`] if the statement failed.
     ///
     /// A connection that was handed over with
@@ -211,7 +256,7 @@ where
         let trace = Trace::begin(&self.request, Scope::Session);
         let mut conn = Blocking(&mut *self.conn);
         let attempt = trace.inside(|| ready(session::acquire(&mut conn, self.request)));
-        let held = trace.decided_if(attempt.map(Attempt::granted))?;
+        let held = Attempt::told(attempt, &trace)?;
         Ok(held.map(|held| AdvisoryGuard::new(self.conn, held, trace)))
     }
 }
@@ -221,6 +266,15 @@ lock_options! {
         setup: "# diesel_advisory_sandbox::doctest!(conn);\n# use diesel_advisory::{AdvisoryConnection, Error};",
         open: "conn.advisory_session",
         close: ".run(|_conn| Ok::<_, Error>(()))?;",
+        end: "# Ok::<_, Error>(())",
+    }
+}
+
+session_interval! {
+    impl<D> AdvisorySession<'a, D> => AdvisoryInterval<'a, D> {
+        setup: "# diesel_advisory_sandbox::doctest!(conn);\n# diesel_advisory::catalog::install(conn)?;\n# use diesel_advisory::{AdvisoryConnection, Error};",
+        open: "conn.advisory_session",
+        close: ".try_run(|_conn| Ok::<_, Error>(()))?;",
         end: "# Ok::<_, Error>(())",
     }
 }

@@ -2,12 +2,14 @@
 
 use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
+use crate::lock::interval::Interval;
+use crate::lock::interval_options::transaction_interval;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
 use crate::protocol::attempt::Attempt;
+use crate::protocol::interval::{DueWork, commit_due, open_due, roll_back_due};
 use crate::protocol::link::ready;
-use crate::protocol::transaction::{OpenWork, commit, open, roll_back};
 use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock around a transaction of its own, made by
@@ -21,6 +23,7 @@ pub struct AdvisoryTransaction<'c, 'a, C> {
     conn: &'c mut C,
     request: Request<'a>,
     modes: TransactionModes,
+    interval: Option<Interval>,
 }
 
 impl<'c, 'a, C> AdvisoryTransaction<'c, 'a, C> {
@@ -29,6 +32,7 @@ impl<'c, 'a, C> AdvisoryTransaction<'c, 'a, C> {
             conn,
             request,
             modes: TransactionModes::default(),
+            interval: None,
         }
     }
 }
@@ -94,7 +98,7 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
         let trace = Trace::begin(&self.request, Scope::Transaction);
         let mut conn = Blocking(self.conn);
         let open = trace.inside(|| {
-            let attempt = ready(open(&mut conn, self.request, self.modes))?;
+            let attempt = ready(open_due(&mut conn, self.request, self.modes, self.interval))?;
             ready(attempt.or_unavailable(&mut conn))
         });
         let open = trace.decided(open)?;
@@ -134,8 +138,9 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
     {
         let trace = Trace::begin(&self.request, Scope::Transaction);
         let mut conn = Blocking(self.conn);
-        let attempt = trace.inside(|| ready(open(&mut conn, self.request, self.modes)));
-        let open = trace.decided_if(attempt.map(Attempt::granted))?;
+        let attempt =
+            trace.inside(|| ready(open_due(&mut conn, self.request, self.modes, self.interval)));
+        let open = Attempt::told(attempt, &trace)?;
         open.map(|open| Work::new(conn, open, trace).run(f))
             .transpose()
     }
@@ -159,17 +164,26 @@ transaction_options! {
     }
 }
 
+transaction_interval! {
+    impl<'c, C> AdvisoryTransaction<'c, 'a, C> {
+        setup: "# diesel_advisory_sandbox::doctest!(conn);\n# diesel_advisory::catalog::install(conn)?;\n# use diesel_advisory::{AdvisoryConnection, Error};",
+        open: "conn.advisory",
+        close: ".try_run(|_conn| Ok::<_, Error>(()))?;",
+        end: "# Ok::<_, Error>(())",
+    }
+}
+
 /// An open transaction on a connection. Dropped while it is open, which an error and a panic do, it is
 /// rolled back.
 #[derive(Debug)]
 struct Work<'c, C: PgTransactions> {
     conn: Blocking<'c, C>,
-    open: Option<OpenWork>,
+    open: Option<DueWork>,
     trace: Trace,
 }
 
 impl<'c, C: PgTransactions> Work<'c, C> {
-    fn new(conn: Blocking<'c, C>, open: OpenWork, trace: Trace) -> Self {
+    fn new(conn: Blocking<'c, C>, open: DueWork, trace: Trace) -> Self {
         Self {
             conn,
             open: Some(open),
@@ -184,7 +198,7 @@ impl<'c, C: PgTransactions> Work<'c, C> {
         let value = self.trace.inside(|| f(self.conn.0))?;
         if let Some(open) = self.open.take() {
             let conn = &mut self.conn;
-            let committed = self.trace.inside(|| ready(commit(conn, open)));
+            let committed = self.trace.inside(|| ready(commit_due(conn, open)));
             self.trace.checked(committed)?;
         }
         Ok(value)
@@ -195,7 +209,7 @@ impl<C: PgTransactions> Drop for Work<'_, C> {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
             let conn = &mut self.conn;
-            self.trace.inside(|| ready(roll_back(conn, open)));
+            self.trace.inside(|| ready(roll_back_due(conn, open)));
         }
     }
 }

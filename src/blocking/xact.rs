@@ -99,7 +99,7 @@ impl<C: PgTransactions> AdvisoryXact<'_, '_, C> {
         let trace = Trace::begin(&self.request, Scope::Xact);
         let mut conn = Blocking(self.conn);
         let attempt = trace.inside(|| ready(xact::acquire(&mut conn, self.request)));
-        let acquired = trace.decided_if(attempt.map(Attempt::granted))?;
+        let acquired = Attempt::told(attempt, &trace)?;
         Ok(acquired.is_some())
     }
 }

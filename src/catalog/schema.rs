@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
         "20261125132500",
         "2026-11-25-132500_long_names_and_prepared_transactions"
     ),
+    step!("20261126021500", "2026-11-26-021500_runs"),
 ];
 
 /// Excludes those who do the same. It is the lock of

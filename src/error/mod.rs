@@ -4,9 +4,11 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use self::lost::Lost;
+use self::not_due::NotDue;
 use self::unavailable::Unavailable;
 
 pub(crate) mod lost;
+pub(crate) mod not_due;
 pub(crate) mod unavailable;
 
 /// Why a lock was not acquired, or not released.
@@ -155,6 +157,30 @@ pub enum Error {
     /// The server cannot give a [fencing token](crate::FencingToken). The lock is held without it.
     #[error("there is no fencing token: {0}")]
     NoToken(&'static str),
+
+    /// The work was not started: [`at_most_every`] or [`once`] found that it was run too recently. Nothing is
+    /// held.
+    ///
+    /// [`at_most_every`]: crate::AdvisoryTransaction::at_most_every
+    /// [`once`]: crate::AdvisoryTransaction::once
+    #[error("{0}")]
+    NotDue(NotDue),
+
+    /// There is no [catalog](crate::catalog), or an older one, so nobody knows when a job was run. The work was
+    /// not started.
+    #[error(
+        "there is no table `diesel_advisory.runs`, which `at_most_every` and `once` keep runs in: install \
+         the lock catalog, or bring it up to date, with `diesel_advisory::catalog::install(conn)` or the \
+         migrations in `diesel_advisory::MIGRATIONS`"
+    )]
+    NoCatalog,
+
+    /// The role may not keep runs in the [catalog](crate::catalog#rights). The work was not started.
+    #[error(
+        "the role may not keep runs in the lock catalog: `GRANT USAGE ON SCHEMA diesel_advisory TO …`, and \
+         `GRANT SELECT, INSERT, UPDATE, DELETE ON diesel_advisory.runs TO …`"
+    )]
+    NoGrants,
 
     /// The database or the connection failed, as Diesel reports it.
     #[error(transparent)]

@@ -25,6 +25,9 @@ pub struct Unavailable {
     /// Empty if it has been released since. Looked up only for this error: `try_run` and `try_acquire`
     /// do not, and so are cheaper where a lock is often unavailable.
     pub holders: Vec<Holder>,
+    /// The sessions that waited for one of the lock's permits just after the wait had ended, in the order
+    /// in which they are served. Only for a lock with [permits](crate::AdvisorySession::permits).
+    pub waiting: Vec<Holder>,
 }
 
 impl Unavailable {
@@ -46,6 +49,7 @@ impl Unavailable {
             lock: lock.into_lock_id().into_owned(),
             waited: Duration::ZERO,
             holders: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 }
@@ -129,6 +133,14 @@ impl fmt::Display for Unavailable {
         for (index, holder) in self.holders.iter().enumerate() {
             f.write_str(if index == 0 { ": held by " } else { "; by " })?;
             holder.fmt(f)?;
+        }
+        for (index, holder) in self.waiting.iter().enumerate() {
+            f.write_str(if index == 0 {
+                "; waited for by "
+            } else {
+                "; by "
+            })?;
+            holder.fmt_name(f)?;
         }
         Ok(())
     }

@@ -43,6 +43,7 @@
 
 mod lock;
 mod names;
+mod runs;
 mod tables;
 
 use diesel::dsl::{AsSelect, Filter, LeftJoinOn, Select, sql};
@@ -53,7 +54,8 @@ use diesel::sql_types::Bool;
 
 pub use self::lock::Lock;
 pub use self::names::{LockName, Names};
-pub use self::tables::{pg_locks, pg_stat_activity};
+pub use self::runs::Run;
+pub use self::tables::{advisory_runs, pg_locks, pg_stat_activity};
 use crate::blocking::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::into_id::IntoLockId;
@@ -69,6 +71,9 @@ pub type Locks = Select<
     >,
     AsSelect<Lock, Pg>,
 >;
+
+/// The return type of [`runs()`].
+pub type Runs = Select<advisory_runs::table, AsSelect<Run, Pg>>;
 
 /// The return type of [`is_lock`].
 pub type IsLock = SqlLiteral<Bool>;
@@ -139,6 +144,33 @@ pub fn locks() -> Locks {
         )))
         .filter(sql(ADVISORY))
         .select(Lock::as_select())
+}
+
+/// Builds the query for the last run of every job that runs
+/// [at most once in a while](crate::AdvisoryTransaction::at_most_every).
+///
+/// It selects [`Run`]s from [`advisory_runs`], which is in the [catalog](crate::catalog).
+///
+/// # Example
+///
+/// ```
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// # diesel_advisory::catalog::install(conn)?;
+/// use diesel::prelude::*;
+/// use diesel_advisory::inspect::{self, Run, advisory_runs};
+/// use diesel_advisory::{AdvisoryConnection, Error};
+///
+/// let unfinished = inspect::runs().filter(advisory_runs::finished_at.is_null());
+/// for run in unfinished.load::<Run>(conn)? {
+///     if !conn.is_advisory_locked(&run.name)? {
+///         println!("{} has crashed or failed in {:?}", run.name, run.started_by);
+///     }
+/// }
+/// # Ok::<_, Error>(())
+/// ```
+#[must_use = "a query does nothing until it is loaded"]
+pub fn runs() -> Runs {
+    advisory_runs::table.select(Run::as_select())
 }
 
 /// Builds the condition that a row of [`locks`] is this lock.

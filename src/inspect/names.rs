@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::lock::key::LockKey;
+use crate::lock::permits;
 
 /// The name of a lock and its key.
 ///
@@ -33,6 +34,30 @@ impl LockName<'_> {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the names of a lock's permits, `"render (1 of 3)"` and so on, and of the gate where sessions wait
+    /// for one, `"render (gate)"`: see [`permits`](crate::AdvisorySession::permits).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use diesel_advisory::LockKey;
+    /// use diesel_advisory::inspect::{LockName, Names};
+    ///
+    /// let mut names = Names::from_iter(["billing.close_month"]);
+    /// names.extend(LockName::permits("render", 3));
+    ///
+    /// let key = LockKey::from_name("render\0#2");
+    /// assert_eq!(names.display(key), "render (2 of 3)");
+    /// ```
+    pub fn permits(name: &str, count: u32) -> impl Iterator<Item = LockName<'static>> {
+        let names = (1..=count).map(move |number| {
+            let shown = format!("{name} ({number} of {count})");
+            LockName::from((shown, permits::key(name, number)))
+        });
+        let gate = LockName::from((format!("{name} (gate)"), permits::key(name, 0)));
+        names.chain([gate])
     }
 
     /// Returns the key.

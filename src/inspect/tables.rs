@@ -51,4 +51,21 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// The table `runs` of the [catalog](crate::catalog).
+    #[sql_name = "runs"]
+    diesel_advisory.advisory_runs (name) {
+        /// The name of the job.
+        name -> Text,
+        /// When it was started last.
+        started_at -> Timestamptz,
+        /// The session that started it.
+        started_by -> Nullable<Text>,
+        /// When it was done; null while it runs, and if it failed or crashed.
+        finished_at -> Nullable<Timestamptz>,
+        /// Whether it is never to run again.
+        once -> Bool,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(pg_locks, pg_stat_activity);

@@ -100,7 +100,15 @@ impl LockId<'_> {
 
     /// An empty name is a forgotten one.
     pub(crate) fn is_empty_name(&self) -> bool {
-        matches!(&self.0, Repr::Name(name) if name.is_empty())
+        self.name().is_some_and(str::is_empty)
+    }
+
+    /// The name, if it is one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.0 {
+            Repr::Name(name) => Some(name),
+            Repr::Key(_) | Repr::ServerHash(_) => None,
+        }
     }
 
     pub(crate) fn server_hash(&self) -> Option<&ServerHash<'_>> {

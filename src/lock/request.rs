@@ -12,6 +12,8 @@ pub(crate) struct Request<'a> {
     pub(crate) wait: Wait,
     /// Whether a lock on a standby is wanted.
     pub(crate) on_standby: bool,
+    /// How many sessions can hold the lock at once, each with a permit.
+    pub(crate) permits: Option<u32>,
 }
 
 /// The mode of a lock, in the words of `pg_locks.mode`.
@@ -34,6 +36,7 @@ impl<'a> Request<'a> {
             mode: Mode::default(),
             wait: Wait::default(),
             on_standby: false,
+            permits: None,
         }
     }
 
@@ -44,6 +47,7 @@ impl<'a> Request<'a> {
             mode: self.mode,
             wait: self.wait,
             on_standby: self.on_standby,
+            permits: self.permits,
         }
     }
 }

@@ -29,6 +29,7 @@ impl<'a> LockSet<'a> {
             mode,
             wait,
             on_standby,
+            permits: _,
         } = request;
         let with_key = |id: LockId<'a>| {
             let key = id.key().or_else(|| hashed.next())?;

@@ -6,10 +6,13 @@ use diesel::QueryResult;
 
 use super::link::{Link, roll_back_to};
 use crate::error::Error;
+use crate::error::not_due::NotDue;
 use crate::error::unavailable::{Holder, Unavailable};
+use crate::lock::permits::Permits;
 use crate::lock::set::LockSet;
 use crate::sql::answer::Taking;
-use crate::sql::look::{FORGET_ACTIVITY, HolderRow, holders};
+use crate::sql::look::{FORGET_ACTIVITY, HolderRow, holders, permit_holders};
+use crate::trace::Trace;
 
 /// Encloses a look at the holders inside a transaction of the user's.
 const LOOK: &str = "diesel_advisory_look";
@@ -20,6 +23,8 @@ pub(crate) enum Attempt<'a, T> {
     Granted(T),
     /// Nothing is held or open that was not before.
     Missing(Missing<'a>),
+    /// The same, because the work was run too recently.
+    NotDue(NotDue),
 }
 
 /// Locks that could not all be acquired.
@@ -28,6 +33,8 @@ pub(crate) struct Missing<'a> {
     set: LockSet<'a>,
     /// The first one missing, where the server told it.
     index: Option<usize>,
+    /// Of the one lock that there is then.
+    permits: Option<Permits>,
     began: Instant,
 }
 
@@ -50,44 +57,82 @@ impl<'a, T> Attempt<'a, T> {
             Taking::SharedSession => return Err(Error::SharedSession),
             Taking::SnapshotTooOld => unreachable!("the protocol begins anew"),
         };
-        Ok(Self::Missing(Missing { set, index, began }))
+        Ok(Self::Missing(Missing {
+            set,
+            index,
+            permits: None,
+            began,
+        }))
+    }
+
+    /// No permit of a lock was free.
+    pub(super) fn without_permit(set: LockSet<'a>, permits: Permits, began: Instant) -> Self {
+        Self::Missing(Missing {
+            set,
+            index: Some(0),
+            permits: Some(permits),
+            began,
+        })
     }
 
     /// What was granted, or `None`.
     pub(crate) fn granted(self) -> Option<T> {
         match self {
             Self::Granted(granted) => Some(granted),
-            Self::Missing(_) => None,
+            Self::Missing(_) | Self::NotDue(_) => None,
         }
     }
 
-    /// What was granted, or [`Error::Unavailable`].
+    /// What was granted, or `None`, which the span of the lock is told.
+    pub(crate) fn told(attempt: Result<Self, Error>, trace: &Trace) -> Result<Option<T>, Error> {
+        if let Ok(Self::NotDue(not_due)) = attempt {
+            trace.failed(&Error::NotDue(not_due));
+            return Ok(None);
+        }
+        trace.decided_if(attempt.map(Self::granted))
+    }
+
+    /// What was granted, or [`Error::Unavailable`] or [`Error::NotDue`].
     pub(crate) async fn or_unavailable<L: Link>(self, link: &mut L) -> Result<T, Error> {
-        let Missing { set, index, began } = match self {
+        let Missing {
+            set,
+            index,
+            permits,
+            began,
+        } = match self {
             Self::Granted(granted) => return Ok(granted),
             Self::Missing(missing) => missing,
+            Self::NotDue(not_due) => return Err(Error::NotDue(not_due)),
         };
         let waited = began.elapsed();
-        let mut rows = find_holders(link, &set, index).await.unwrap_or_default();
+        let sql = match &permits {
+            None => holders(&set, index),
+            Some(permits) => permit_holders(permits),
+        };
+        let mut rows = find_holders(link, sql).await.unwrap_or_default();
         let index = index.or(rows.first().map(HolderRow::index)).unwrap_or(0);
-        rows.retain(|row| row.index() == index);
+        let waiting = match &permits {
+            None => {
+                rows.retain(|row| row.index() == index);
+                Vec::new()
+            }
+            Some(permits) => {
+                let gate = rows.partition_point(|row| row.index() < permits.keys.len());
+                rows.split_off(gate)
+            }
+        };
 
         let id = set.locks.into_iter().nth(index).map(|lock| lock.id);
         let mut unavailable = Unavailable::new(id.expect("the index is one of the set's"));
         unavailable.waited = waited;
         unavailable.holders = rows.into_iter().map(Holder::from).collect();
+        unavailable.waiting = waiting.into_iter().map(Holder::from).collect();
         Err(Error::Unavailable(unavailable))
     }
 }
 
-/// Looks for the holders of one lock of the set, or of all, without harm to the transaction that is
-/// open if it fails.
-async fn find_holders<L: Link>(
-    link: &mut L,
-    set: &LockSet<'_>,
-    index: Option<usize>,
-) -> QueryResult<Vec<HolderRow>> {
-    let sql = holders(set, index);
+/// Looks for the holders of locks, without harm to the transaction that is open if it fails.
+async fn find_holders<L: Link>(link: &mut L, sql: String) -> QueryResult<Vec<HolderRow>> {
     if link.transaction_depth()?.is_none() {
         return link.rows(sql).await;
     }

@@ -3,9 +3,11 @@
 //! Blocking and asynchronous connections run the same code, over a [`Link`].
 
 pub(crate) mod attempt;
+pub(crate) mod interval;
 pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod look;
+mod permits;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
@@ -49,7 +51,7 @@ fn check_names(request: &Request<'_>) -> Result<(), Error> {
     if request.ids.iter().any(LockId::is_empty_name) {
         return Err(Error::EmptyName);
     }
-    Ok(())
+    permits::check(request)
 }
 
 /// Ends the session, and with it all that it holds, and marks the connection as broken.

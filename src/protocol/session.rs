@@ -8,7 +8,7 @@ use super::attempt::Attempt;
 use super::link::Link;
 use super::look::count_held;
 use super::verdict::{Undo, UnlessTold};
-use super::{close_work, end_session, lock_set};
+use super::{close_work, end_session, lock_set, permits};
 use crate::error::Error;
 use crate::lock::request::Request;
 use crate::lock::wait::Wait;
@@ -30,6 +30,9 @@ pub(crate) async fn acquire<'a, L: Link>(
     let began = Instant::now();
     if link.transaction_depth()?.is_some() {
         return Err(Error::InTransaction);
+    }
+    if let Some(count) = request.permits {
+        return permits::acquire(link, request, count).await;
     }
     let set = lock_set(link, request).await?;
     let held = HeldLocks {

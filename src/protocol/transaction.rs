@@ -237,11 +237,23 @@ async fn nest<L: Link>(
 /// If it cannot be committed, or the work has left a transaction of its own open. Then it has been
 /// rolled back, or the session has been ended.
 pub(crate) async fn commit<L: Link>(link: &mut L, open: OpenWork) -> Result<(), Error> {
-    let closed = close_work(link, open.depth).await;
-    let committed = match closed {
-        Ok(()) => commit_innermost(link, open).await.map_err(Error::from),
-        Err(error) => Err(error),
+    commit_with(link, open, None).await
+}
+
+/// The same, after a last statement in the transaction.
+pub(super) async fn commit_with<L: Link>(
+    link: &mut L,
+    open: OpenWork,
+    last: Option<&str>,
+) -> Result<(), Error> {
+    let commit = async {
+        close_work(link, open.depth).await?;
+        if let Some(sql) = last {
+            link.batch(sql).await?;
+        }
+        Ok(commit_innermost(link, open).await?)
     };
+    let committed = commit.await;
     if committed.is_err() {
         roll_back(link, open).await;
     }

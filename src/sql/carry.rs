@@ -1,6 +1,6 @@
 //! The SQL that hands locks from one transaction to the next, as locks of the session.
 
-use super::keys::Keys;
+use super::keys::{Keys, call_for};
 use super::marks::process;
 use super::statement::Statement;
 use super::take::{Guards, code_expression};
@@ -15,11 +15,10 @@ pub(super) fn keep(set: &LockSet<'_>) -> String {
     if set.locks.len() > AT_ONCE {
         return for_all(set, "pg_advisory_lock", None);
     }
-    let calls = set.locks.iter().map(|lock| {
-        Keys::One(lock.key)
-            .call("pg_advisory_lock", set.mode)
-            .to_string()
-    });
+    let calls = set
+        .locks
+        .iter()
+        .map(|lock| call_for(lock.key, "pg_advisory_lock", set.mode));
     format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
 }
 

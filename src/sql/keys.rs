@@ -138,8 +138,20 @@ pub(super) fn first_refused(
     expression.sql("0)")
 }
 
+/// The text of a call for a single key, which is written for each lock.
+pub(super) fn call_for(key: LockKey, function: &str, mode: Mode) -> String {
+    let open = function_name(function, mode);
+    match key {
+        LockKey::BigInt(key) => [&*open, &Value::BigInt(key).to_string(), ")"].concat(),
+        LockKey::Pair(first, second) => {
+            let (first, second) = (Value::Integer(first), Value::Integer(second));
+            format!("{open}{first}, {second})")
+        }
+    }
+}
+
 /// The name of an advisory lock function, up to its arguments.
-pub(super) fn function_name(function: &str, mode: Mode) -> String {
+fn function_name(function: &str, mode: Mode) -> String {
     let suffix = match mode {
         Mode::Exclusive => "(",
         Mode::Share => "_shared(",

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use diesel::result::Error as DieselError;
 
-use super::answer::{IN_TRANSACTION, MARK, SHARED, STANDBY, marked};
+use super::answer::{IN_TRANSACTION, MARK, SHARED, STANDBY, marked, refuse};
 use super::look::text_literal;
 use super::session::TRANSACTION_IS_OPEN;
 
@@ -70,18 +70,18 @@ impl LeaseSettings {
                 format!("CASE WHEN {is_unset} THEN {name} END, ")
             }
         };
-        format!(
-            "SELECT (CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' \
+        let case = format!(
+            "CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' \
              WHEN pg_catalog.pg_is_in_recovery() THEN '{MARK}{STANDBY}' \
              WHEN pg_catalog.current_setting('{SETTING}', true) OPERATOR(pg_catalog.<>) '' \
              THEN '{MARK}{SHARED}' \
-             ELSE pg_catalog.left(pg_catalog.concat(\
+             WHEN pg_catalog.concat(\
              pg_catalog.set_config('{BEFORE}', pg_catalog.current_setting('idle_session_timeout'), false), \
              pg_catalog.set_config('{NAME_BEFORE}', pg_catalog.current_setting('application_name'), false), \
              {name}pg_catalog.set_config('idle_session_timeout', '{millis}', false), \
-             pg_catalog.set_config('{SETTING}', '{mark}', false)), 0) \
-             OPERATOR(pg_catalog.||) '0' END)::int FOR UPDATE"
-        )
+             pg_catalog.set_config('{SETTING}', '{mark}', false)) IS NULL THEN '' END"
+        );
+        refuse(&case) + " FOR UPDATE"
     }
 
     /// A message that fails with a mark if they are not what they were.
@@ -89,12 +89,13 @@ impl LeaseSettings {
     /// It is a statement that a balancer sends to the primary, and a driver prepares nothing for it.
     pub(crate) fn question(&self) -> String {
         let timeout = as_shown(self.millis);
-        format!(
-            "SELECT (CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
+        let case = format!(
+            "CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
              WHEN pg_catalog.current_setting('idle_session_timeout') OPERATOR(pg_catalog.<>) '{timeout}' \
-             THEN '{MARK}{OTHER_TIMEOUT}' ELSE '0' END)::int FOR UPDATE",
+             THEN '{MARK}{OTHER_TIMEOUT}' END",
             self.is_missing()
-        )
+        );
+        refuse(&case) + " FOR UPDATE"
     }
 
     /// A message that gives `idle_session_timeout` the value back that it had, and takes the mark off; or
@@ -107,16 +108,16 @@ impl LeaseSettings {
                 set_name(&format!("pg_catalog.current_setting('{NAME_BEFORE}')"))
             ),
         };
-        format!(
-            "SELECT (CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
-             ELSE pg_catalog.left(pg_catalog.concat(\
+        let case = format!(
+            "CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
+             WHEN pg_catalog.concat(\
              pg_catalog.set_config('idle_session_timeout', pg_catalog.current_setting('{BEFORE}'), false), \
              pg_catalog.set_config('{BEFORE}', '', false), \
              {name}pg_catalog.set_config('{NAME_BEFORE}', '', false), \
-             pg_catalog.set_config('{SETTING}', '', false)), 0) \
-             OPERATOR(pg_catalog.||) '0' END)::int FOR UPDATE",
+             pg_catalog.set_config('{SETTING}', '', false)) IS NULL THEN '' END",
             self.is_missing()
-        )
+        );
+        refuse(&case) + " FOR UPDATE"
     }
 
     fn is_missing(&self) -> String {

@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text};
 
-use super::answer::MARK;
+use super::answer::{MARK, unless_refused};
 use super::release::HeldLocks;
 use crate::error::unavailable::Holder;
 use crate::lock::id::{LockId, ServerHash};
 use crate::lock::key::LockKey;
+use crate::lock::permits::Permits;
 use crate::lock::request::Mode;
 use crate::lock::set::LockSet;
 
@@ -47,9 +48,11 @@ impl Look {
     pub(crate) fn statement(&self) -> String {
         let Self { answer, usual } = self;
         format!(
-            "SELECT (CASE WHEN s.answer OPERATOR(pg_catalog.=) '{usual}' THEN '0' \
-             ELSE '{MARK}' OPERATOR(pg_catalog.||) s.answer END)::int \
-             FROM (SELECT {answer} AS answer OFFSET 0) AS s"
+            "SELECT FROM (SELECT {answer} AS answer OFFSET 0) AS s WHERE NOT ({})",
+            unless_refused(&format!(
+                "CASE WHEN s.answer OPERATOR(pg_catalog.<>) '{usual}' \
+                 THEN '{MARK}' OPERATOR(pg_catalog.||) s.answer END"
+            ))
         )
     }
 
@@ -73,7 +76,7 @@ pub(crate) fn are_locked(ids: &[LockId<'_>]) -> Look {
     Look {
         answer: format!(
             "(SELECT pg_catalog.string_agg((EXISTS (SELECT FROM pg_catalog.pg_locks AS l \
-             WHERE {GRANTED}))::int::pg_catalog.text, '' ORDER BY k.i) FROM {keys})"
+             WHERE {OF_LOCK} AND l.granted))::int::pg_catalog.text, '' ORDER BY k.i) FROM {keys})"
         ),
         usual: "0".repeat(ids.len()),
     }
@@ -95,16 +98,16 @@ pub(super) fn count_held_here(held: &HeldLocks) -> String {
     };
     let keys = rows(held.keys.iter().map(|key| key_halves(*key)));
     format!(
-        "(SELECT pg_catalog.count(*) FROM {keys} JOIN pg_catalog.pg_locks AS l ON {GRANTED} \
-         WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
+        "(SELECT pg_catalog.count(*) FROM {keys} JOIN pg_catalog.pg_locks AS l ON {OF_LOCK} \
+         WHERE l.granted AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
          AND l.mode OPERATOR(pg_catalog.=) '{mode}')"
     )
 }
 
-/// The condition that `l`, a row of `pg_locks`, says that somebody holds the lock `k`.
+/// The condition that `l`, a row of `pg_locks`, is of the lock `k`, which somebody holds or waits for.
 ///
 /// Advisory locks belong to a database; `pg_locks` shows those of the whole cluster.
-const GRANTED: &str = "l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted \
+const OF_LOCK: &str = "l.locktype OPERATOR(pg_catalog.=) 'advisory' \
      AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
      WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
      AND l.classid OPERATOR(pg_catalog.=) k.classid AND l.objid OPERATOR(pg_catalog.=) k.objid \
@@ -224,23 +227,41 @@ pub(crate) const FORGET_ACTIVITY: &str = "SELECT pg_catalog.pg_stat_clear_snapsh
 
 /// `SELECT`s the other sessions that hold a lock of the set, or the one at this index, as
 /// [`HolderRow`]s in the order of the set.
-///
-/// It asks for the activity of those sessions alone: `pg_stat_activity` would collect that of all.
-/// `pg_locks.pid` is null for a prepared transaction; the function takes -1, but not 0, for all sessions.
 pub(crate) fn holders(set: &LockSet<'_>, index: Option<usize>) -> String {
     let first = index.unwrap_or(0);
     let count = index.map_or(set.locks.len(), |_| 1);
     let locks = set.locks.iter().skip(first).take(count);
-    let keys = rows(locks.map(|lock| key_halves(lock.key)));
+    sessions(locks.map(|lock| lock.key), first, "l.granted")
+}
+
+/// `SELECT`s the other sessions that hold a permit, and behind them those that hold or wait for the gate, as
+/// [`HolderRow`]s.
+pub(crate) fn permit_holders(permits: &Permits) -> String {
+    let gate = permits.keys.len() + 1;
+    sessions(
+        permits.keys.iter().copied().chain([permits.gate]),
+        0,
+        &format!("(l.granted OR k.i OPERATOR(pg_catalog.=) {gate})"),
+    )
+}
+
+/// `SELECT`s the other sessions that hold or wait for locks, as the condition says. Those that wait come in
+/// the order of the queue.
+///
+/// It asks for the activity of those sessions alone: `pg_stat_activity` would collect that of all.
+/// `pg_locks.pid` is null for a prepared transaction; the function takes -1, but not 0, for all sessions.
+fn sessions(keys: impl Iterator<Item = LockKey>, before: usize, condition: &str) -> String {
+    let keys = rows(keys.map(key_halves));
     format!(
-        "SELECT k.i OPERATOR(pg_catalog.+) {first} AS position, COALESCE(l.pid, 0) AS pid, \
+        "SELECT k.i OPERATOR(pg_catalog.+) {before} AS position, COALESCE(l.pid, 0) AS pid, \
          CASE WHEN a.application_name OPERATOR(pg_catalog.<>) '' THEN a.application_name END \
          AS application_name, a.state, pg_catalog.date_part('epoch', \
          pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.state_change) AS seconds_in_state \
-         FROM {keys} JOIN pg_catalog.pg_locks AS l ON {GRANTED} \
+         FROM {keys} JOIN pg_catalog.pg_locks AS l ON {OF_LOCK} \
          LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(COALESCE(l.pid, 0)) AS a ON true \
-         WHERE COALESCE(l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid(), true) \
-         ORDER BY k.i, a.state_change, l.pid"
+         WHERE {condition} \
+         AND COALESCE(l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid(), true) \
+         ORDER BY k.i, l.granted DESC, l.waitstart, a.state_change, l.pid"
     )
 }
 

@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::statement::{Statement, Value};
 
 /// The setting that the marks stand in, the last one first.
-const MARKS: &str = "pg_catalog.current_setting('diesel_advisory.guards', true)";
+///
+/// A literal `true` is parsed as a cast, by the name of its type. A bare `'t'` is not.
+const MARKS: &str = "pg_catalog.current_setting('diesel_advisory.guards', 't')";
 
-/// Gives it another value, which stands behind this, with `false` for "not only in this transaction".
+/// Gives it another value, which stands behind this, with `'f'` for "not only in this transaction".
 const SET: &str = "pg_catalog.set_config('diesel_advisory.guards', ";
 
 /// What stands there once a session is known to be shared. It is no mark of anybody.
@@ -38,19 +40,44 @@ impl Mark {
         }
     }
 
-    /// The condition that the mark on top is that of another process.
+    /// The condition that the mark on top is that of another process. Not true where there is none.
     pub(super) fn is_foreign(self) -> String {
         let process = format!("{:08x}", self.process);
         [
-            "NOT pg_catalog.starts_with(",
+            "NOT pg_catalog.starts_with('",
+            &process,
+            "', pg_catalog.left(",
             MARKS,
-            " OPERATOR(pg_catalog.||) '",
-            &process,
-            "', '",
-            &process,
-            "')",
+            ", 8))",
         ]
         .concat()
+    }
+
+    /// Puts the mark on top. A condition that what is under it is a mark of another process.
+    ///
+    /// To look at the setting once and not twice saves a tenth of the lock. A statement that fails leaves
+    /// the setting as it was.
+    pub(super) fn lands_on_foreign(self) -> String {
+        let process = format!("{:08x}", self.process);
+        let mark = self.to_string();
+        [
+            "NOT pg_catalog.starts_with('",
+            &mark,
+            &process,
+            "', pg_catalog.left(",
+            SET,
+            "pg_catalog.concat('",
+            &mark,
+            "', ",
+            MARKS,
+            "), 'f'), 24))",
+        ]
+        .concat()
+    }
+
+    /// The condition that the session has any mark: that it holds other locks.
+    pub(super) fn is_any() -> String {
+        [MARKS, " OPERATOR(pg_catalog.<>) ''"].concat()
     }
 
     /// An expression that puts the mark on top.
@@ -61,7 +88,7 @@ impl Mark {
             .value(Value::Text(self.to_string()))
             .sql(", ")
             .sql(MARKS)
-            .sql("), false)")
+            .sql("), 'f')")
     }
 
     /// The condition that the mark is on top.
@@ -78,12 +105,12 @@ impl Mark {
 
     /// An expression that takes the mark on top off.
     pub(super) fn pop() -> String {
-        [SET, "pg_catalog.substr(", MARKS, ", 17), false)"].concat()
+        [SET, "pg_catalog.substr(", MARKS, ", 17), 'f')"].concat()
     }
 
     /// A statement that takes the mark out, wherever it stands.
     pub(crate) fn forget(self) -> String {
-        format!("SELECT {SET}pg_catalog.replace({MARKS}, '{self}', ''), false) FOR UPDATE")
+        format!("SELECT {SET}pg_catalog.replace({MARKS}, '{self}', ''), 'f') FOR UPDATE")
     }
 }
 
@@ -109,7 +136,7 @@ impl fmt::Display for Mark {
 /// A session without any mark has lost its settings, and is not shared for that.
 pub(crate) fn tell_others() -> String {
     format!(
-        "SELECT CASE WHEN {MARKS} OPERATOR(pg_catalog.<>) '' THEN {SET}'{SHARED}', false) END \
+        "SELECT CASE WHEN {MARKS} OPERATOR(pg_catalog.<>) '' THEN {SET}'{SHARED}', 'f') END \
          FOR UPDATE"
     )
 }

@@ -20,8 +20,8 @@
 //! Text is joined by `concat`, which allocates once: with `format!`, writing the statement took longer
 //! on the client than the server needs to look up two names.
 //!
-//! Nothing of the user's enters the text but numbers that are formatted here, and the [`label`], which has
-//! no character that could end a literal or a comment.
+//! Nothing of the user's enters the text but numbers that are formatted here, the [`label`], which has no
+//! character that could end a literal or a comment, and texts as [hexadecimal digits](look::text_literal).
 
 pub(crate) mod answer;
 pub(crate) mod carry;
@@ -29,7 +29,9 @@ pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod look;
 pub(crate) mod marks;
+pub(crate) mod permits;
 pub(crate) mod release;
+pub(crate) mod runs;
 pub(crate) mod session;
 pub(crate) mod statement;
 pub(crate) mod take;

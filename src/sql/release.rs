@@ -1,6 +1,6 @@
 //! The SQL that releases session locks.
 
-use super::answer::{IN_TRANSACTION, MARK, NOT_HELD, SHARED};
+use super::answer::{IN_TRANSACTION, MARK, NOT_HELD, SHARED, refuse};
 use super::keys::Keys;
 use super::marks::Mark;
 use super::session::TRANSACTION_IS_OPEN;
@@ -33,8 +33,8 @@ pub(crate) fn release(held: &HeldLocks) -> String {
         };
         not_held.push([" WHEN ", &condition, " THEN '", MARK, NOT_HELD, "'"].concat());
     }
-    [
-        "SELECT (CASE WHEN ",
+    let case = [
+        "CASE WHEN ",
         TRANSACTION_IS_OPEN,
         " THEN '",
         MARK,
@@ -43,14 +43,15 @@ pub(crate) fn release(held: &HeldLocks) -> String {
         &not_held.concat(),
         " WHEN ",
         &held.mark.is_on_top(),
-        " THEN pg_catalog.left(",
+        " THEN CASE WHEN ",
         &Mark::pop(),
-        ", 0) OPERATOR(pg_catalog.||) '0' ELSE '",
+        " IS NULL THEN '' END ELSE '",
         MARK,
         SHARED,
-        "' END)::int FOR UPDATE",
+        "' END",
     ]
-    .concat()
+    .concat();
+    [&refuse(&case), " FOR UPDATE"].concat()
 }
 
 /// The same where nobody waits for the answer, and a transaction may be open that Diesel does not know

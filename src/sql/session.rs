@@ -2,11 +2,11 @@
 
 use super::answer::{IN_TRANSACTION, SHARED, SHARED_CODE};
 use super::carry::{AT_ONCE, keep};
-use super::keys::{Keys, first_refused};
+use super::keys::{Keys, call_for, first_refused};
 use super::label_comment;
 use super::marks::Mark;
 use super::statement::Statement;
-use super::take::{Guards, SAVE, Timeout, wait_for_all};
+use super::take::{Guards, SAVE, Timeout, are_few, take_few, wait_for_each};
 use crate::lock::set::LockSet;
 
 /// The condition that a transaction was open before this message.
@@ -14,7 +14,7 @@ use crate::lock::set::LockSet;
 /// What stands alone in its message has a transaction whose time is that of the message. It is true of
 /// messages in the simple protocol only: in the extended one, each step has a time of its own.
 pub(super) const TRANSACTION_IS_OPEN: &str =
-    "pg_catalog.now() OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp()";
+    "pg_catalog.timestamptz_ne(CURRENT_TIMESTAMP, pg_catalog.statement_timestamp())";
 
 /// A message that takes all locks for the session, waiting for them as long as they may.
 ///
@@ -28,35 +28,29 @@ pub(super) const TRANSACTION_IS_OPEN: &str =
 pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
     let guards = Guards::of(set)
         .and(TRANSACTION_IS_OPEN, 0, IN_TRANSACTION)
-        .and(mark.is_foreign(), SHARED_CODE, SHARED);
+        .and(mark.lands_on_foreign(), SHARED_CODE, SHARED);
     let label = label_comment(set);
-    let timeout = Timeout::of(set);
-    match &Keys::of(&set.keys())[..] {
-        [key @ Keys::One(lock)] => {
-            let start = timeout.map(|timeout| [&*timeout.start(), ", "].concat());
-            let keep = key.call("pg_advisory_lock", set.mode);
-            [
-                &*label,
-                "SELECT ",
-                &start.unwrap_or_default(),
-                &guards.guarded_lock(*lock, set.mode),
-                "; SELECT ",
-                &keep.sql(", ").add(mark.push()).to_string(),
-            ]
-            .concat()
+    let (wait, keep) = match &Keys::of(&set.keys())[..] {
+        [Keys::One(key)] => {
+            let lock = |function| call_for(*key, function, set.mode) + " IS NULL";
+            let wait = lock("pg_advisory_xact_lock");
+            let wait = match Timeout::of_one(set) {
+                None => wait,
+                Some(timeout) => {
+                    let start = timeout.start();
+                    ["CASE WHEN ", &start, " IS NOT NULL THEN ", &wait, " END"].concat()
+                }
+            };
+            let keep = ["SELECT WHERE ", &lock("pg_advisory_lock")].concat();
+            (guards.before(&wait), keep)
         }
+        all if are_few(set) => (guards.before(&take_few(all, set)), keep(set)),
         all => {
-            let save = timeout.as_ref().map(|_| format!("SELECT {SAVE}; "));
-            format!(
-                "{}{}{label}{}; {}; SELECT {}",
-                guards.statement(),
-                save.unwrap_or_default(),
-                wait_for_all(all, set, timeout.as_ref()),
-                keep(set),
-                mark.push()
-            )
+            let (check, waits) = (guards.statement(), wait_for_each(all, set).join("; "));
+            return format!("{check}SELECT {SAVE}; {label}{waits}; {}", keep(set));
         }
-    }
+    };
+    [&*label, "SELECT WHERE ", &wait, "; ", &keep].concat()
 }
 
 /// `SELECT`s the [code](super::answer::Taking::of_code) of taking locks for the session without waiting.

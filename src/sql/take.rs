@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::answer::{MARK, NOT_FREE, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE};
-use super::keys::{Keys, first_refused, function_name};
+use super::answer::{
+    MARK, NOT_FREE, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE, refuse, unless_refused,
+};
+use super::keys::{Keys, call_for, first_refused};
 use super::label_comment;
-use super::statement::{Statement, Value};
-use crate::lock::key::LockKey;
-use crate::lock::request::Mode;
+use super::statement::Statement;
 use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 
@@ -59,21 +59,13 @@ impl Guards {
         self
     }
 
-    /// A text that is a number unless a guard refuses: reading it as one fails with the guard's mark.
-    ///
-    /// The cast stands around the whole `CASE`. Inside of it, the planner would evaluate the cast of a
-    /// constant, and fail always.
-    fn or_number(&self, number: &impl ToString) -> String {
-        let number = number.to_string();
+    /// A condition, evaluated only if no guard refuses. It fails with the guard's mark if one does.
+    pub(super) fn before(&self, condition: &str) -> String {
         if self.0.is_empty() {
-            return ["'", &number, "'"].concat();
+            return condition.to_owned();
         }
-        let mut pieces = vec!["(CASE"];
-        for (condition, _, text) in &self.0 {
-            pieces.extend([" WHEN ", condition, " THEN '", MARK, text, "'"]);
-        }
-        pieces.extend([" ELSE '", &number, "' END)"]);
-        pieces.concat()
+        let pass = unless_refused(&self.refusals());
+        ["CASE WHEN ", &pass, " THEN ", condition, " END"].concat()
     }
 
     /// A statement that fails if a guard refuses.
@@ -81,7 +73,17 @@ impl Guards {
         if self.0.is_empty() {
             return String::new();
         }
-        ["SELECT ", &self.or_number(&0), "::int; "].concat()
+        [&refuse(&self.refusals()), "; "].concat()
+    }
+
+    /// A `CASE` that yields the mark of the guard that refuses, or null.
+    fn refusals(&self) -> String {
+        let mut pieces = vec!["CASE"];
+        for (condition, _, text) in &self.0 {
+            pieces.extend([" WHEN ", condition, " THEN '", MARK, text, "'"]);
+        }
+        pieces.push(" END");
+        pieces.concat()
     }
 
     /// The branches of a `CASE` that answer with numbers.
@@ -91,21 +93,6 @@ impl Guards {
             codes.push_str(&[" WHEN ", condition, " THEN ", &code.to_string()].concat());
         }
         codes
-    }
-
-    /// A call that waits for a lock, and whose key cannot be read if a guard refuses.
-    pub(super) fn guarded_lock(&self, key: LockKey, mode: Mode) -> String {
-        let open = function_name("pg_advisory_xact_lock", mode);
-        match key {
-            LockKey::BigInt(key) if self.0.is_empty() => {
-                [&open, &*Value::BigInt(key).to_string(), ")"].concat()
-            }
-            LockKey::BigInt(key) => [&open, &*self.or_number(&key), "::bigint)"].concat(),
-            LockKey::Pair(first, second) => {
-                let (first, second) = (self.or_number(&first), second.to_string());
-                [&open, &*first, "::int, '", &second, "'::int)"].concat()
-            }
-        }
     }
 }
 
@@ -141,24 +128,22 @@ pub(crate) fn why_refused(set: &LockSet<'_>) -> String {
 pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
     let guards = Guards::with(set, checks);
     let label = label_comment(set);
-    match (&Keys::of(&set.keys())[..], Timeout::of(set)) {
-        ([Keys::One(key)], None) => {
-            let lock = guards.guarded_lock(*key, set.mode);
-            [&label, "SELECT WHERE ", &lock, " IS NULL"].concat()
-        }
-        ([Keys::One(key)], Some(timeout)) => {
-            let lock = guards.guarded_lock(*key, set.mode);
-            [&label, "SELECT WHERE ", &timeout.around(&lock), " IS NULL"].concat()
-        }
-        (all, timeout) => {
-            let takes = wait_for_all(all, set, timeout.as_ref());
-            let (save, restore) = match timeout {
-                None => (String::new(), String::new()),
-                Some(_) => (format!("SELECT {SAVE}; "), format!("; SELECT {RESTORE}")),
+    let wait = match &Keys::of(&set.keys())[..] {
+        [Keys::One(key)] => {
+            let lock = call_for(*key, "pg_advisory_xact_lock", set.mode);
+            let lock = match Timeout::of_one(set) {
+                None => lock,
+                Some(timeout) => timeout.around(&lock),
             };
-            format!("{}{save}{label}{takes}{restore}", guards.statement())
+            guards.before(&[&*lock, " IS NULL"].concat())
         }
-    }
+        all if are_few(set) => guards.before(&take_few(all, set)),
+        all => {
+            let (check, waits) = (guards.statement(), wait_for_each(all, set).join("; "));
+            return format!("{check}SELECT {SAVE}; {label}{waits}; SELECT {RESTORE}");
+        }
+    };
+    [&*label, "SELECT WHERE ", &wait].concat()
 }
 
 /// What has to stand behind [`take`] where nothing else does, in the same message.
@@ -166,28 +151,51 @@ pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
 /// A timeout can fire in the moment of the grant. The server cancels at its next look for that, which is
 /// between two statements. Without a further one it would be the first statement of the work.
 pub(crate) fn late_timeout(set: &LockSet<'_>) -> &'static str {
-    // Behind a set stands what gives `lock_timeout` its value back.
     match (set.wait, set.locks.len()) {
         (Wait::AtMost(_), 1) => "; SELECT",
+        (Wait::AtMost(_) | Wait::Inherit, 2..) if are_few(set) => "; SELECT",
+        // Behind a large set stands what gives `lock_timeout` its value back.
         _ => "",
     }
 }
 
+/// Whether the locks of a set are [tried one by one](take_few) before any of them is waited for.
+pub(super) fn are_few(set: &LockSet<'_>) -> bool {
+    set.locks.len() <= 16
+}
+
+/// A condition that takes all locks of a small set, waiting for them as long as they may. It is not true.
+///
+/// What only a wait needs stands in a string, which is not parsed as long as all are free: then three locks
+/// cost half of what [`wait_for_each`] alone costs. `query_to_xml` executes a string without PL/pgSQL. This
+/// one yields no rows, so there is no XML.
+pub(super) fn take_few(all: &[Keys], set: &LockSet<'_>) -> String {
+    let tries = set
+        .locks
+        .iter()
+        .map(|lock| call_for(lock.key, "pg_try_advisory_xact_lock", set.mode));
+    let tries = tries.collect::<Vec<_>>().join(" AND ");
+    let waits = wait_for_each(all, set).join(") OR EXISTS (");
+    let wait = format!("SELECT WHERE {SAVE} IS NULL OR EXISTS ({waits}) OR {RESTORE} IS NULL");
+    let wait = wait.replace('\'', "''");
+    format!(
+        "CASE WHEN NOT ({tries}) THEN pg_catalog.query_to_xml('{wait}', 't', 't', '') IS NULL END"
+    )
+}
+
 /// `SELECT`s that wait for all locks of a set, in order. They answer with no rows: `void` is never null.
-pub(super) fn wait_for_all(all: &[Keys], set: &LockSet<'_>, timeout: Option<&Timeout>) -> String {
+pub(super) fn wait_for_each(all: &[Keys], set: &LockSet<'_>) -> Vec<String> {
+    let timeout = Timeout::of_set(set);
     let selects = all.iter().map(|keys| {
         let call = keys.call("pg_advisory_xact_lock", set.mode);
-        let from = keys.from();
-        match timeout {
-            None => format!("SELECT{from} WHERE {call} IS NULL"),
-            // `CASE` keeps to its order, so the timeout is set before the lock is waited for.
-            Some(timeout) => format!(
-                "SELECT{from} WHERE CASE WHEN {} THEN {call} IS NULL END",
-                timeout.renew()
-            ),
-        }
+        // `CASE` keeps to its order, so the timeout is set before the lock is waited for.
+        format!(
+            "SELECT{} WHERE CASE WHEN {} THEN {call} IS NULL END",
+            keys.from(),
+            timeout.renew()
+        )
     });
-    selects.collect::<Vec<_>>().join("; ")
+    selects.collect()
 }
 
 /// Keeps the value of `lock_timeout` in a setting of the transaction.
@@ -209,13 +217,19 @@ pub(super) enum Timeout {
 }
 
 impl Timeout {
-    pub(super) fn of(set: &LockSet<'_>) -> Option<Self> {
+    /// What has to be set for a single lock: nothing, where the session's own timeout limits it.
+    pub(super) fn of_one(set: &LockSet<'_>) -> Option<Self> {
         match set.wait {
-            Wait::No => None,
-            Wait::Inherit if set.locks.len() == 1 => None,
-            Wait::Inherit => Some(Self::Session),
-            Wait::Forever => Some(Self::Forever),
-            Wait::AtMost(millis) => Some(Self::Millis(millis)),
+            Wait::No | Wait::Inherit => None,
+            Wait::Forever | Wait::AtMost(_) => Some(Self::of_set(set)),
+        }
+    }
+
+    fn of_set(set: &LockSet<'_>) -> Self {
+        match set.wait {
+            Wait::No | Wait::Inherit => Self::Session,
+            Wait::Forever => Self::Forever,
+            Wait::AtMost(millis) => Self::Millis(millis),
         }
     }
 
@@ -296,10 +310,12 @@ pub(crate) fn try_take(set: &LockSet<'_>, checks: Checks) -> Statement {
 pub(crate) fn try_take_or_fail(set: &LockSet<'_>) -> String {
     let code = code_expression(set);
     format!(
-        "{}SELECT (CASE WHEN s.code OPERATOR(pg_catalog.=) 0 THEN '0' \
-         ELSE pg_catalog.concat('{MARK}{NOT_FREE}', s.code) END)::int \
-         FROM (SELECT {code} AS code OFFSET 0) AS s",
-        Guards::of(set).statement()
+        "{}SELECT FROM (SELECT {code} AS code OFFSET 0) AS s WHERE NOT ({})",
+        Guards::of(set).statement(),
+        unless_refused(&format!(
+            "CASE WHEN s.code OPERATOR(pg_catalog.<>) 0 \
+             THEN pg_catalog.concat('{MARK}{NOT_FREE}', s.code) END"
+        ))
     )
 }
 

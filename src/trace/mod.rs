@@ -12,12 +12,13 @@
 //! |---|---|
 //! | `lock.name` | the lock, as you wrote it; of a set, the first one |
 //! | `lock.count` | how many locks were asked for |
+//! | `lock.permits` | how many can hold it at once, if it has permits |
 //! | `lock.scope` | `transaction` for `advisory`, `xact` for `advisory_xact`, `session`, or `lease` |
 //! | `lock.mode` | `exclusive` or `shared` |
 //! | `lock.timeout` | the wait that was asked for: `2s`, `no_wait`, `none` for one without end, or `lock_timeout` for the session's own |
 //! | `lock.waited` | how long was waited, in seconds |
 //! | `lock.held` | how long the lock was held, in seconds |
-//! | `lock.outcome` | `taken`, `unavailable`, `error`, `lost`, or `cancelled` if the future was dropped before |
+//! | `lock.outcome` | `taken`, `unavailable`, `not_due`, `error`, `lost`, or `cancelled` if the future was dropped before |
 //! | `db.system.name` | `postgresql` |
 //! | `db.operation.name` | PostgreSQL's function, such as `pg_advisory_xact_lock` |
 //! | `error.type` | what the lock, its commit or its release failed with: the variant of [`Error`](crate::Error), or the kind of the database's error |

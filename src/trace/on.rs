@@ -54,6 +54,7 @@ struct State {
 enum Outcome {
     Taken,
     Unavailable,
+    NotDue,
     Error,
     Lost,
 }
@@ -67,6 +68,7 @@ impl Trace {
             "advisory_lock",
             lock.name = %lock,
             lock.count = i64::try_from(request.ids.len()).unwrap_or(i64::MAX),
+            lock.permits = request.permits.map(i64::from),
             lock.scope = scope.name(),
             lock.mode = mode(request.mode),
             lock.timeout = %Timeout(request.wait),
@@ -269,6 +271,7 @@ impl Told {
     fn failed(&self, error: &Error) {
         let outcome = match error {
             Error::Unavailable(unavailable) => return self.unavailable(Some(unavailable)),
+            Error::NotDue(_) => Outcome::NotDue,
             Error::Lost(_) | Error::NotHeld => Outcome::Lost,
             _ => Outcome::Error,
         };
@@ -279,7 +282,9 @@ impl Told {
         }
         state.decided = state.decided.or(Some(now));
         state.outcome = Some(outcome);
-        state.error = Some(error_type(error));
+        if outcome != Outcome::NotDue {
+            state.error = Some(error_type(error));
+        }
         if outcome != Outcome::Lost {
             return;
         }
@@ -328,6 +333,7 @@ impl Outcome {
         match self {
             Self::Taken => "taken",
             Self::Unavailable => "unavailable",
+            Self::NotDue => "not_due",
             Self::Error => "error",
             Self::Lost => "lost",
         }

@@ -53,6 +53,27 @@ fn permits_have_the_keys_of_the_golden_file() {
     }
 }
 
+#[test]
+fn a_permit_is_what_the_golden_file_says() {
+    let keys: Vec<_> = lines("permits.b3sum")
+        .into_iter()
+        .filter_map(|(key, permit)| Some((hex(&key), permit.strip_suffix("  render")?.to_owned())))
+        .filter(|(_, number)| ["1", "2", "3"].contains(&&**number))
+        .map(|(key, _)| key)
+        .collect();
+    let url = database();
+    let mut conn = connect_to(&url);
+    let mut holder = Holder::at(&url, keys[0]);
+    holder.lock(keys[1]);
+    let permit = conn.advisory_session("render").permits(3).no_wait();
+    let permit = permit.try_acquire().unwrap().expect("one is left");
+    let mut other = connect_to(&url);
+    assert!(other.is_advisory_locked(keys[2]).unwrap());
+    let none = other.advisory_session("render").permits(3).no_wait();
+    assert!(none.try_acquire().unwrap().is_none());
+    permit.release().unwrap();
+}
+
 #[cfg(feature = "django-pglock")]
 #[test]
 fn names_of_django_pglock_have_the_keys_of_the_golden_file() {

@@ -5,6 +5,7 @@
 //! | `POST /seats/{seat}` with the guest's name | `201`, `409` if the seat is taken, `503` with `Retry-After` if too many want it |
 //! | `GET /seats` | who sits where |
 //! | `POST /nightly` | the report; `204` if another instance is at it |
+//! | `POST /tickets/{seat}` | the printed ticket; `503` with `Retry-After` if all printers are busy |
 //! | `GET /locks` | who holds or waits for which lock now |
 
 mod error;
@@ -19,7 +20,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use diesel::prelude::*;
 use diesel_advisory::AsyncAdvisoryConnection;
-use diesel_advisory::inspect::{self, Lock, Names};
+use diesel_advisory::inspect::{self, Lock, LockName, Names};
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -95,6 +96,7 @@ impl Service {
             .route("/seats", get(seats))
             .route("/seats/{seat}", post(book))
             .route("/nightly", post(nightly))
+            .route("/tickets/{seat}", post(ticket))
             .route("/locks", get(locks))
             .with_state(self)
     }
@@ -168,6 +170,35 @@ async fn nightly(State(service): State<Service>) -> Result<(StatusCode, String),
     })
 }
 
+/// How many tickets are printed at once, by all instances together.
+pub const PRINTERS: u32 = 2;
+
+/// Prints the ticket for a seat. There are so many printers, and they are slow.
+async fn ticket(
+    State(service): State<Service>,
+    Path(seat): Path<i32>,
+) -> Result<(StatusCode, String), Error> {
+    let mut conn = service.pool.get().await.map_err(Error::other)?;
+    let guest = conn
+        .advisory_session("booking.printer")
+        .permits(PRINTERS)
+        .timeout(service.patience)
+        .run(async |conn| {
+            (service.between)().await;
+            let guest = bookings::table.filter(bookings::seat.eq(seat));
+            let guest = guest.select(bookings::guest).first::<String>(conn).await;
+            guest.optional()
+        })
+        .await?;
+    Ok(match guest {
+        Some(guest) => (StatusCode::OK, format!("seat {seat}: {guest}\n")),
+        None => (
+            StatusCode::NOT_FOUND,
+            String::from("nobody has that seat\n"),
+        ),
+    })
+}
+
 async fn locks(State(service): State<Service>) -> Result<String, Error> {
     let mut conn = service.pool.get().await.map_err(Error::other)?;
     let seats = bookings::table
@@ -175,6 +206,7 @@ async fn locks(State(service): State<Service>) -> Result<String, Error> {
         .load::<i32>(&mut conn)
         .await?;
     let mut names: Names = ["booking.nightly"].into_iter().collect();
+    names.extend(LockName::permits("booking.printer", PRINTERS));
     names.extend(
         seats
             .into_iter()

@@ -146,3 +146,45 @@ async fn the_nightly_job_runs_in_one_instance_and_can_be_seen() {
     assert_eq!(first.text().await.unwrap(), "0 seats are booked\n");
     assert_eq!(nightly(&idle).await.unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn as_many_tickets_are_printed_at_once_as_there_are_printers() {
+    let sandbox = Sandbox::start().unwrap();
+    let (is_in, may_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let busy = serve(&sandbox, |service| {
+        let (is_in, may_go) = (is_in.clone(), may_go.clone());
+        service.between = Arc::new(move || {
+            let (is_in, may_go) = (is_in.clone(), may_go.clone());
+            Box::pin(async move {
+                is_in.add_permits(1);
+                may_go.acquire().await.unwrap().forget();
+            })
+        });
+    })
+    .await;
+    let hasty = serve(&sandbox, |service| {
+        service.patience = Duration::from_millis(20);
+    })
+    .await;
+    let client = Client::new();
+    let booked = client.post(format!("{hasty}/seats/7")).body("Ada").send();
+    assert_eq!(booked.await.unwrap().status(), StatusCode::CREATED);
+    let print = |url: &str| client.post(format!("{url}/tickets/7")).send();
+
+    let printing = [tokio::spawn(print(&busy)), tokio::spawn(print(&busy))];
+    is_in.acquire_many(2).await.unwrap().forget();
+    let third = print(&hasty).await.unwrap();
+    assert_eq!(third.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let locks = client.get(format!("{hasty}/locks")).send().await.unwrap();
+    let locks = locks.text().await.unwrap();
+    for printer in ["booking.printer (1 of 2)", "booking.printer (2 of 2)"] {
+        assert!(locks.contains(&format!("{printer} is held by ")), "{locks}");
+    }
+
+    may_go.add_permits(2);
+    for ticket in printing {
+        let ticket = ticket.await.unwrap().unwrap();
+        assert_eq!(ticket.text().await.unwrap(), "seat 7: Ada\n");
+    }
+    assert_eq!(print(&hasty).await.unwrap().status(), StatusCode::OK);
+}

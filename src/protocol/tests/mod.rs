@@ -203,6 +203,32 @@ fn a_session_that_may_have_a_lock_nobody_knows_of_is_ended() {
 }
 
 #[test]
+fn a_permit_is_waited_for_once_and_one_that_nobody_knows_of_ends_the_session() {
+    let permits = || {
+        let mut request = request(Wait::Forever);
+        request.permits = Some(2);
+        request
+    };
+    // Which one it is, the last message should have told.
+    let mut link = Script::new(0, [Ok(()), Ok(()), cancelled(), cancelled()]);
+    let acquired = ready(session::acquire(&mut link, permits()));
+    assert!(matches!(acquired, Err(Error::Database(_))));
+    link.assert_sent([
+        "SELECT CASE ",
+        "/* advisory lock x (2 permits) */ SELECT ",
+        "SELECT pg_catalog.current_setting('diesel_advisory.permit')",
+        "look",
+        END_SESSION,
+    ]);
+    assert!(link.broken);
+
+    let mut link = Script::new(0, [Ok(()), marked("no permit in time")]);
+    let acquired = ready(session::acquire(&mut link, permits()));
+    assert!(matches!(acquired, Ok(Attempt::Missing(_))));
+    assert_eq!(link.sent.len(), 2);
+}
+
+#[test]
 fn a_release_tells_what_it_found() {
     let mut link = Script::new(0, []);
     assert!(matches!(release(&mut link), Ok(())));

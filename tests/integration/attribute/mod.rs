@@ -13,6 +13,7 @@ mod functions;
 mod futures;
 mod lints;
 mod macro_rules;
+mod permits;
 mod scopes;
 mod skip;
 mod standby;

@@ -7,7 +7,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 
 use crate::support::async_pools::Pooled;
 use crate::support::asynchronous::insert;
-use crate::support::{PATIENCE, Wait};
+use crate::support::{PATIENCE, Wait, unique};
 
 /// Something to do with a lock, from its beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,17 @@ pub(crate) enum Action {
     SessionRun,
     TrySessionRun,
     Owned,
+    /// Of one permit, which is the lock.
+    Permits(Wait),
 }
+
+/// A name that no other test has, and which a permit can have.
+pub(crate) fn unique_permit(prefix: &str) -> String {
+    format!("{}{PERMIT}", unique(prefix))
+}
+
+/// What follows the name of a lock in that of its first permit.
+const PERMIT: &str = "\0#1";
 
 impl Action {
     pub(crate) fn can_wait(self) -> bool {
@@ -102,6 +112,11 @@ impl Action {
                 assert!(ran.try_run(work).await?.is_some());
                 Ok(())
             }
+            Self::Permits(wait) => {
+                let name = lock.strip_suffix(PERMIT).unwrap();
+                let lock = wait.on(conn_ref.advisory_session(name).permits(1));
+                lock.run(work).await
+            }
             Self::Owned => {
                 let mut held = conn.into_advisory_session(lock).acquire().await?;
                 assert!(held.is_held().await?);
@@ -112,7 +127,7 @@ impl Action {
     }
 }
 
-pub(crate) const ACTIONS: [Action; 15] = [
+pub(crate) const ACTIONS: [Action; 17] = [
     Action::Run(Wait::Inherit),
     Action::Run(Wait::AtMost(PATIENCE)),
     Action::TryRun,
@@ -128,6 +143,8 @@ pub(crate) const ACTIONS: [Action; 15] = [
     Action::SessionRun,
     Action::TrySessionRun,
     Action::Owned,
+    Action::Permits(Wait::Inherit),
+    Action::Permits(Wait::AtMost(PATIENCE)),
 ];
 
 /// Whether the future that is dropped is one of a transaction that diesel-async has opened, and none of

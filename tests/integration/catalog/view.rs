@@ -3,7 +3,8 @@
 use std::thread;
 
 use diesel::prelude::*;
-use diesel_advisory::{LockKey, catalog};
+use diesel_advisory::inspect::LockName;
+use diesel_advisory::{AdvisoryConnection, LockKey, catalog};
 use diesel_advisory_sandbox::Sandbox;
 
 use super::installed;
@@ -89,6 +90,36 @@ fn the_view_calls_a_prepared_transaction_what_it_is() {
         row(&mut conn, columns, "true"),
         "7 exclusive held prepared transaction {}"
     );
+}
+
+#[test]
+fn the_view_shows_permits_by_number_and_who_waits_for_one() {
+    let (url, mut conn) = installed();
+    let registered = catalog::register(&mut conn, LockName::permits("render", 3));
+    assert_eq!(registered.unwrap(), []);
+    let mut holder = Holder::at(&url, permit("render", 1));
+    let mut second = connect_to(&url);
+    let held = second
+        .advisory_session("render")
+        .permits(3)
+        .acquire()
+        .unwrap();
+    holder.lock(permit("render", 3));
+    let mut waiting = connect_to(&url);
+    let waiter = thread::spawn(move || {
+        let lock = waiting.advisory_session("render").permits(3);
+        lock.acquire().unwrap().release().unwrap();
+    });
+    wait_until_queued_at(&url, permit("render", 3), 1);
+    let locks = "SELECT string_agg(lock, ', ' ORDER BY lock) AS value FROM diesel_advisory.locks \
+                 WHERE status = 'held'";
+    assert_eq!(
+        text(&mut conn, locks),
+        "render (1 of 3), render (2 of 3), render (3 of 3), render (gate)"
+    );
+    held.release().unwrap();
+    drop(holder);
+    waiter.join().unwrap();
 }
 
 /// PostgreSQL goes on showing the activity that it has shown first.

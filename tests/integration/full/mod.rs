@@ -2,4 +2,5 @@
 //! [`is_full_run`](diesel_advisory_sandbox::is_full_run), and is skipped in other runs.
 
 mod faults;
+mod permits;
 mod soak;

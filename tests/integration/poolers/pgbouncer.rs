@@ -1,12 +1,7 @@
-//! A real PgBouncer.
-
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+//! PgBouncer in transaction mode.
 
 use diesel::prelude::*;
-use diesel_advisory_sandbox::Sandbox;
+use diesel_advisory_sandbox::{self as sandbox, PgBouncer, Sandbox};
 
 use crate::support::*;
 
@@ -20,63 +15,39 @@ pub(crate) enum Turn {
     LeastRecent,
 }
 
-/// A real pgbouncer in front of a server of its own.
+/// A pooler in front of a server of its own.
 pub(crate) struct Pooler {
-    process: Child,
-    url: String,
+    // It goes first.
+    pooler: sandbox::Pooler,
     pub(crate) server: Sandbox,
 }
 
 impl Pooler {
-    /// `None` if pgbouncer is not installed, which is an error in a full run only.
-    pub(crate) fn start(turn: Turn) -> Option<Self> {
-        let Some(program) = find_program() else {
+    /// One of each version that there is. That none is installed is an error in a full run only.
+    pub(crate) fn of_each_version(turn: Turn) -> impl Iterator<Item = Self> {
+        let versions = PgBouncer::each_version();
+        if versions.is_empty() {
             skip("pgbouncer is not installed");
-            return None;
-        };
-        let server = Sandbox::start().unwrap();
-        let sockets = sockets_of(&server);
-        let user = fs::metadata(&sockets).unwrap().uid();
-        let folder = PathBuf::from(unique(&format!("/tmp/dapg-pooler-{}", std::process::id())));
-        DirBuilder::new().mode(0o755).create(&folder).unwrap();
-        let ini = folder.join("pgbouncer.ini");
-        fs::write(&ini, settings(&sockets, &folder, turn)).unwrap();
-        chown(&folder, Some(user), None).unwrap();
-
-        // However this process ends, its end of the pipe closes, and then pooler and folder go.
-        let script = r#""$@" & pooler=$!; read -r _; kill $pooler; wait $pooler; rm -r "$0""#;
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", script])
-            .arg(&folder)
-            .arg(program)
-            .arg("-q");
-        if let Some(name) = name_for_root(user) {
-            // It refuses to run as root.
-            command.args(["-u", &name]);
         }
-        command.arg(&ini).stdin(Stdio::piped());
-        let process = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let host = folder.to_string_lossy().replace('/', "%2F");
-        let url = format!("postgres://postgres@/postgres?host={host}&port=6432");
-        wait_until("the pooler runs", || PgConnection::establish(&url).is_ok());
-        Some(Self {
-            process,
-            url,
-            server,
+        versions.into_iter().map(move |version| {
+            let server = Sandbox::start().unwrap();
+            let in_turn = turn == Turn::LeastRecent;
+            let pooler = version
+                .setting("pool_mode", "transaction")
+                .setting("default_pool_size", SESSIONS.to_string())
+                .setting("server_round_robin", i32::from(in_turn).to_string())
+                .in_front_of(&server)
+                .unwrap();
+            Self { pooler, server }
         })
     }
 
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.pooler.url()
     }
 
     pub(crate) fn connect(&self) -> PgConnection {
-        connect_to(&self.url)
+        connect_to(self.url())
     }
 
     /// Asserts that none of its sessions holds a lock, or has another timeout than before.
@@ -100,51 +71,4 @@ impl Pooler {
             execute(conn, "ROLLBACK");
         }
     }
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
-/// Where packages install it is not in everybody's `PATH`.
-fn find_program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .map(|folder| folder.join("pgbouncer"))
-        .find(|program| program.is_file())
-}
-
-fn sockets_of(server: &Sandbox) -> PathBuf {
-    let sql = "SELECT current_setting('unix_socket_directories') AS value";
-    PathBuf::from(text(&mut connect_to(server.url()), sql))
-}
-
-fn settings(server: &Path, own: &Path, turn: Turn) -> String {
-    let (server, own) = (server.display(), own.display());
-    format!(
-        "[databases]\n\
-         postgres = host={server} port=5432 user=postgres\n\
-         [pgbouncer]\n\
-         unix_socket_dir = {own}\n\
-         listen_port = 6432\n\
-         auth_type = any\n\
-         pool_mode = transaction\n\
-         default_pool_size = {SESSIONS}\n\
-         server_round_robin = {}\n",
-        i32::from(turn == Turn::LeastRecent)
-    )
-}
-
-/// The name of the user, if this process runs as root.
-fn name_for_root(user: u32) -> Option<String> {
-    let is_root = fs::metadata("/proc/self").map(|own| own.uid()).ok()? == 0;
-    let users = fs::read_to_string("/etc/passwd").ok().filter(|_| is_root)?;
-    users.lines().find_map(|line| {
-        let fields: Vec<_> = line.split(':').collect();
-        (fields.get(2)?.parse() == Ok(user)).then(|| fields[0].to_owned())
-    })
 }

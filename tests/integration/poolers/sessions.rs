@@ -51,64 +51,62 @@ fn another_process_behind_the_pooler() {
 
 #[test]
 fn of_two_processes_the_second_is_always_refused() {
-    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
-        return;
-    };
-    let mut conn = pooler.connect();
-    let held = conn.advisory_session(LOCK).acquire().unwrap();
-    let name = "poolers::sessions::another_process_behind_the_pooler";
-    let other = Command::new(env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(URL, pooler.url())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&other.stderr);
-    assert!(other.status.success(), "{said}");
-    // Nobody else has held a lock in its session.
-    held.release().unwrap();
-    pooler.assert_clean();
+    for pooler in Pooler::of_each_version(Turn::MostRecent) {
+        let mut conn = pooler.connect();
+        let held = conn.advisory_session(LOCK).acquire().unwrap();
+        let name = "poolers::sessions::another_process_behind_the_pooler";
+        let other = Command::new(env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(URL, pooler.url())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&other.stderr);
+        assert!(other.status.success(), "{said}");
+        // Nobody else has held a lock in its session.
+        held.release().unwrap();
+        pooler.assert_clean();
+    }
 }
 
 #[test]
 fn eight_clients_of_one_process_hear_of_it_within_the_first_ten_locks() {
     const CLIENTS: usize = 8;
 
-    let Some(pooler) = Pooler::start(Turn::MostRecent) else {
-        return;
-    };
-    for round in 0..5 {
-        let (taken, start) = (AtomicUsize::new(0), Barrier::new(CLIENTS));
-        let heard = AtomicUsize::new(usize::MAX);
-        thread::scope(|scope| {
-            for _ in 0..CLIENTS {
-                scope.spawn(|| {
-                    let mut conn = pooler.connect();
-                    start.wait();
-                    while heard.load(Ordering::SeqCst) == usize::MAX {
-                        let mut which = usize::MAX;
-                        // One that waits for ever keeps the holder from the server.
-                        let lock = conn.advisory_session("poolers.eight");
-                        let run = lock.timeout(Duration::from_millis(20)).try_run(|conn| {
-                            which = taken.fetch_add(1, Ordering::SeqCst) + 1;
-                            // Long enough for others to come into the session in the meantime.
-                            for _ in 0..5 {
-                                execute(conn, "SELECT 1");
+    for pooler in Pooler::of_each_version(Turn::MostRecent) {
+        for round in 0..5 {
+            let (taken, start) = (AtomicUsize::new(0), Barrier::new(CLIENTS));
+            let heard = AtomicUsize::new(usize::MAX);
+            thread::scope(|scope| {
+                for _ in 0..CLIENTS {
+                    scope.spawn(|| {
+                        let mut conn = pooler.connect();
+                        start.wait();
+                        while heard.load(Ordering::SeqCst) == usize::MAX {
+                            let mut which = usize::MAX;
+                            // One that waits for ever keeps the holder from the server.
+                            let lock = conn.advisory_session("poolers.eight");
+                            let run = lock.timeout(Duration::from_millis(20)).try_run(|conn| {
+                                which = taken.fetch_add(1, Ordering::SeqCst) + 1;
+                                // Long enough for others to come into the session in the meantime.
+                                for _ in 0..5 {
+                                    execute(conn, "SELECT 1");
+                                }
+                                Ok(())
+                            });
+                            if matches!(run, Err(Error::SharedSession | Error::NotHeld)) {
+                                heard.fetch_min(which, Ordering::SeqCst);
                             }
-                            Ok(())
-                        });
-                        if matches!(run, Err(Error::SharedSession | Error::NotHeld)) {
-                            heard.fetch_min(which, Ordering::SeqCst);
                         }
-                    }
-                });
-            }
-        });
-        let heard = heard.into_inner();
-        assert!(heard <= 10, "round {round}: told of lock {heard}");
-        // What is left behind in the sessions ends with them.
-        let mut conn = connect_to(pooler.server.url());
-        execute(&mut conn, END_OTHERS);
+                    });
+                }
+            });
+            let heard = heard.into_inner();
+            assert!(heard <= 10, "round {round}: told of lock {heard}");
+            // What is left behind in the sessions ends with them.
+            let mut conn = connect_to(pooler.server.url());
+            execute(&mut conn, END_OTHERS);
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) mod asynchronous {
     mod leases;
     mod log;
     mod nesting;
+    mod permit_statements;
+    mod permits;
     mod properties;
     mod rights;
     mod round_trips;
@@ -79,6 +81,8 @@ pub(crate) mod blocking {
     mod leases;
     mod log;
     mod nesting;
+    mod permit_statements;
+    mod permits;
     mod properties;
     mod rights;
     mod round_trips;

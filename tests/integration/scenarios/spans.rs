@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_advisory::{Error, Lease};
+use diesel_advisory::{Error, Lease, catalog};
 use diesel_advisory_sandbox::Sandbox;
 use tracing::Level;
 
@@ -435,4 +435,48 @@ async fn a_session_that_is_ended_is_an_event() {
         "{events:?}"
     );
     assert_eq!(span_of(&lock).values(["lock.outcome"]), ["error"]);
+}
+
+#[scenario]
+async fn a_permit_and_an_interval_are_spans_too() {
+    watch();
+    let lock = unique("spans.permit");
+    let mut conn = connect().await;
+    let run = conn.advisory_session(&lock).permits(3).run(async |_| {
+        work_on(&lock);
+        Ok::<_, Error>(())
+    });
+    run.await.unwrap();
+    let fields = ["lock.scope", "lock.permits", "lock.outcome"];
+    assert_eq!(span_of(&lock).values(fields), ["session", "3", "taken"]);
+    assert_worked_inside(&lock);
+
+    let url = support::database();
+    catalog::install(&mut support::connect_to(&url)).unwrap();
+    let mut conn = connect_to(&url).await;
+    for in_session in [false, true] {
+        let lock = unique("spans.once");
+        for is_due in [true, false] {
+            let ran = if in_session {
+                let run = conn.advisory_session(&lock).once().try_run(async |_| {
+                    work_on(&lock);
+                    Ok::<_, Error>(())
+                });
+                run.await.unwrap()
+            } else {
+                let run = conn.advisory(&lock).once().try_run(async |_| {
+                    work_on(&lock);
+                    Ok::<_, Error>(())
+                });
+                run.await.unwrap()
+            };
+            assert_eq!(ran.is_some(), is_due);
+        }
+        let spans = spans_of(&lock);
+        let outcome = |span: &SeenSpan| span.values(["lock.outcome", "error.type"]).join(" ");
+        let outcomes: Vec<_> = spans.iter().map(outcome).collect();
+        assert_eq!(outcomes, ["taken ", "not_due "]);
+        assert!(spans.iter().all(|span| span.is_closed));
+        assert_worked_inside(&lock);
+    }
 }

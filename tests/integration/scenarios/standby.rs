@@ -15,7 +15,7 @@ fn adjusted<L: Adjustable>(lock: L, wait: Wait, allowed: bool) -> L {
 
 /// Takes and frees a lock in every scope: what came of each.
 #[helper]
-async fn run_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Error>; 5] {
+async fn run_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Error>; 6] {
     let lock = adjusted(conn.advisory("standby.around"), wait, allowed);
     let around = lock.run(async |_| Ok(())).await;
     let lock = adjusted(conn.advisory("standby.repeatable"), wait, allowed);
@@ -32,7 +32,9 @@ async fn run_each(conn: &mut Conn, wait: Wait, allowed: bool) -> [Result<(), Err
 
     let lock = adjusted(conn.advisory_session("standby.session"), wait, allowed);
     let session = lock.run(async |_| Ok(())).await;
-    [around, repeatable, inside, nested, session]
+    let lock = adjusted(conn.advisory_session("standby.permits"), wait, allowed);
+    let permits = lock.permits(3).run(async |_| Ok(())).await;
+    [around, repeatable, inside, nested, session, permits]
 }
 
 /// How many advisory locks the server holds.

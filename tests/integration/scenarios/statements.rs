@@ -5,7 +5,7 @@ use diesel_advisory_sandbox::Sandbox;
 
 use super::round_trips::counted;
 use super::side::*;
-use crate::support::{Wait, unique};
+use crate::support::{Holder, Wait, permit, unique};
 
 /// Acquires and releases the lock in every scope.
 #[helper]
@@ -21,6 +21,18 @@ async fn in_each_scope(conn: &mut Conn, wait: Wait, name: &str) {
     commit(conn).await;
     let acquire = wait.on(conn.advisory_session(name)).acquire();
     acquire.await.unwrap().release().await.unwrap();
+    let acquire = wait.on(conn.advisory_session(name).permits(3)).acquire();
+    acquire.await.unwrap().release().await.unwrap();
+}
+
+/// Waits for one of two permits.
+#[helper]
+async fn after_waiting(conn: &mut Conn, url: &str, name: &str) {
+    let _first = Holder::at(url, permit(name, 1));
+    let second = Holder::at(url, permit(name, 2)).until_queued(permit(name, 2));
+    let acquire = conn.advisory_session(name).permits(2).acquire();
+    acquire.await.unwrap().release().await.unwrap();
+    second.join().unwrap();
 }
 
 /// A `DO` block is parsed on each call, and needs the library of PL/pgSQL, which a server loses when
@@ -50,15 +62,19 @@ async fn a_thousand_names_are_one_row_of_pg_stat_statements_for_each_form() {
         in_each_scope(&mut conn, wait, "the first").await;
         in_each_scope(&mut conn, wait, "the second").await;
     }
+    after_waiting(&mut conn, server.url(), "the first").await;
     let forms = integer(&mut conn, FORMS).await;
     assert!(forms > 0);
     for index in 0..1_000 {
         let wait = Wait::ALL[index % Wait::ALL.len()];
         in_each_scope(&mut conn, wait, &format!("name {index}")).await;
     }
+    for index in 0..10 {
+        after_waiting(&mut conn, server.url(), &format!("name {index}")).await;
+    }
     assert_eq!(integer(&mut conn, FORMS).await, forms);
 }
 
-/// Counts the rows of `pg_stat_statements`, but for those of the one who asks.
+/// Counts the rows of `pg_stat_statements`, but for those of the tests themselves.
 const FORMS: &str = "SELECT count(*)::int AS value FROM pg_stat_statements \
-     WHERE query NOT LIKE '%pg_stat_statements%'";
+     WHERE query NOT LIKE '%pg_stat_statements%' AND query NOT LIKE '%FROM pg_locks %'";

@@ -3,6 +3,7 @@
 mod guards;
 mod lost;
 mod outcomes;
+mod permits;
 mod pools;
 mod races;
 mod reentrancy;

@@ -136,6 +136,8 @@ impl Crowd {
         let mut lock = conn.advisory_session(pick(round));
         if round % 4 == 0 {
             lock = lock.and(pick(round + 1));
+        } else if round % 4 == 1 {
+            lock = lock.permits(2);
         }
         if self.end == End::Timeout {
             lock = lock.timeout(Duration::from_millis([1, 2, 3, 5][round % 4]));

@@ -86,7 +86,7 @@ fn duplicates_in_a_set_are_taken_once() {
         });
         result.unwrap();
         let sent = proxy.sent().join(" ");
-        let (_, taken) = sent.split_once("unnest('{").unwrap_or_default();
+        let (_, taken) = sent.split_once("'{").unwrap_or_default();
         let taken = taken.split('}').next().unwrap_or_default();
         assert_eq!(taken.split(',').count(), 2, "{wait:?}: {sent}");
         assert_clean(&mut conn);

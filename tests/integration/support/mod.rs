@@ -100,6 +100,16 @@ pub(crate) fn key(id: impl Into<LockId<'static>>) -> LockKey {
     id.into().key().unwrap()
 }
 
+/// The key of a permit of the lock, counted from 1.
+pub(crate) fn permit(name: &str, number: u32) -> LockKey {
+    LockKey::from_name(&format!("{name}\0#{number}"))
+}
+
+/// The key of the gate, where whoever waits for a permit queues.
+pub(crate) fn gate(name: &str) -> LockKey {
+    permit(name, 0)
+}
+
 /// The condition for the rows of `pg_locks` that are about the lock.
 pub(crate) fn is_lock(id: impl Into<LockId<'static>>) -> String {
     let (classid, objid, objsubid) = key(id).to_pg_locks();
