@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Expr, ExprPath, Ident, Lit, LitStr, Result, Token};
 
-use self::Effect::{Conn, Method, Mode, Session, Skip};
+use self::Effect::{Conn, Interval, Method, Mode, Session, Skip};
 use self::Value::{No, Yes};
 use crate::duration::Duration;
 
@@ -19,6 +19,8 @@ const OPTIONS: &[(&str, Value, Effect)] = &[
     ("allow_standby", No, Method("allow_standby")),
     ("session", No, Session),
     ("permits", Yes(permits, "3"), Method("permits")),
+    ("every", Yes(every, "\"20h\""), Interval("at_most_every")),
+    ("once", No, Interval("once")),
     ("conn", Yes(argument_name, "db"), Conn),
     ("read_committed", No, Mode("read_committed")),
     ("repeatable_read", No, Mode("repeatable_read")),
@@ -32,10 +34,22 @@ const OPTIONS: &[(&str, Value, Effect)] = &[
 /// How long to wait.
 const WAITS: &[&str] = &["timeout", "no_wait"];
 
+/// How often the work may start.
+const INTERVALS: &[&str] = &["every", "once"];
+
 /// Options of which a function can have one.
 const CONTRADICTIONS: &[&[&str]] = &[
     WAITS,
     &["shared", "permits"],
+    INTERVALS,
+    &["every", "permits"],
+    &["once", "permits"],
+    &["every", "read_only"],
+    &["once", "read_only"],
+    &["every", "shared"],
+    &["once", "shared"],
+    &["every", "allow_standby"],
+    &["once", "allow_standby"],
     &["read_committed", "repeatable_read", "serializable"],
     &["read_only", "read_write"],
     &["deferrable", "not_deferrable"],
@@ -56,6 +70,8 @@ enum Effect {
     Method(&'static str),
     /// The same, for a method that changes the transaction.
     Mode(&'static str),
+    /// The same, for a method after which there is no other one but `run`.
+    Interval(&'static str),
     Session,
     Skip,
     Conn,
@@ -71,6 +87,8 @@ pub(crate) struct Args {
     pub(crate) skip: Option<Ident>,
     /// In the order in which they were written.
     pub(crate) calls: Vec<Call>,
+    /// The call that comes last.
+    pub(crate) interval: Option<Call>,
 }
 
 /// A call of a method of the builder.
@@ -137,6 +155,12 @@ impl Args {
                 method: Ident::new(name, key.span()),
                 value,
             }),
+            Interval(name) => {
+                self.interval = Some(Call {
+                    method: Ident::new(name, key.span()),
+                    value,
+                });
+            }
             Session => self.session = Some(key.clone()),
             Skip => self.skip = Some(key.clone()),
             Conn => self.conn = Some(syn::parse2(value)?),
@@ -156,13 +180,13 @@ fn check(args: &Args, keys: &[Ident]) -> Result<()> {
             ));
         }
     }
-    let is_wait = |key: &Ident| WAITS.iter().any(|wait| key == wait);
+    let is_limit = |key: &Ident| WAITS.iter().chain(INTERVALS).any(|limit| key == limit);
     match &args.skip {
-        Some(skip) if !keys.iter().any(is_wait) => {
+        Some(skip) if !keys.iter().any(is_limit) => {
             return Err(Error::new(
                 skip.span(),
-                "without a limit the function waits for the lock and never skips: add `no_wait` \
-                 or a `timeout`",
+                "without a limit the function waits for the lock and never skips: add `no_wait`, \
+                 a `timeout`, `every` or `once`",
             ));
         }
         _ => {}
@@ -224,11 +248,29 @@ pub(crate) fn unknown_option(key: &Ident) -> Error {
     Error::new(key.span(), message)
 }
 
-/// Reads a duration: a string such as `"2s"`, or an expression.
+/// Reads how long to wait.
 fn timeout(value: &Expr) -> Result<TokenStream> {
+    duration(
+        value,
+        "\"250ms\" or \"2s\"",
+        "a timeout of zero does not wait: write `no_wait` instead",
+    )
+}
+
+/// Reads how often.
+fn every(value: &Expr) -> Result<TokenStream> {
+    duration(
+        value,
+        "\"15m\" or \"20h\"",
+        "a period of zero is always over: leave out `every`",
+    )
+}
+
+/// Reads a duration: a string such as `"2s"`, or an expression.
+fn duration(value: &Expr, examples: &str, zero: &str) -> Result<TokenStream> {
     let Some(text) = string(value) else {
         if let Expr::Lit(literal) = ungrouped(value) {
-            let message = "this number has no unit: write a string such as \"250ms\" or \"2s\"";
+            let message = format!("this number has no unit: write a string such as {examples}");
             return Err(Error::new_spanned(literal, message));
         }
         return Ok(value.to_token_stream());
@@ -237,10 +279,7 @@ fn timeout(value: &Expr) -> Result<TokenStream> {
     let duration = text.value().parse::<Duration>();
     let duration = duration.map_err(|mistake| Error::new(text.span(), mistake))?;
     let (constructor, number) = match duration {
-        Duration::Millis(0) | Duration::Secs(0) => {
-            let message = "a timeout of zero does not wait: write `no_wait` instead";
-            return Err(Error::new(text.span(), message));
-        }
+        Duration::Millis(0) | Duration::Secs(0) => return Err(Error::new(text.span(), zero)),
         Duration::Millis(millis) => ("from_millis", millis),
         Duration::Secs(secs) => ("from_secs", secs),
     };

@@ -18,7 +18,8 @@ pub(crate) fn expand(args: &Args, mut function: Function) -> Result<TokenStream>
     let conn = args.conn.as_ref();
     let conn = Connection::take(&mut function.sig, conn, is_async, |conn| {
         let mut expressions = work.around();
-        expressions.extend(args.calls.iter().map(|call| call.value.clone()));
+        let calls = args.calls.iter().chain(&args.interval);
+        expressions.extend(calls.map(|call| call.value.clone()));
         expressions.extend(args.id.as_ref().map(ToTokens::to_token_stream));
         mentions(expressions, &[conn.unraw().to_string()])
     })?;
@@ -61,7 +62,8 @@ fn call(args: &Args, work: &Work, conn: &Connection, id: &Id) -> TokenStream {
     };
     // Where the argument is not a connection, this is what rustc points at.
     let method = Ident::new(method, conn.span.resolved_at(site));
-    let calls = args.calls.iter().map(|Call { method, value }| {
+    let calls = args.calls.iter().chain(&args.interval);
+    let calls = calls.map(|Call { method, value }| {
         let value = Group::new(Delimiter::Parenthesis, value.clone());
         let value = with_span(value, method.span());
         quote_spanned!(site=> .#method #value)

@@ -1,11 +1,14 @@
 //! A lock for the session under which work starts at most once in a while, asynchronously.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::DerefMut;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll};
 
 use super::func::AsyncFunc;
 use super::guard::AsyncAdvisoryGuard;
-use super::link::{AsyncPgTransactions, Unfinished, hand_over};
+use super::link::{AsyncPgTransactions, Unfinished};
 use crate::error::Error;
 use crate::lock::interval::Interval;
 use crate::lock::interval_options::interval_options;
@@ -70,7 +73,7 @@ where
     ///
     /// # Panics
     ///
-    /// If the closure panics, the guard is dropped: see [`AsyncAdvisoryGuard`]. The run counts, unless
+    /// If the closure panics, the lock is released, and then the panic goes on. The run counts, unless
     /// [`retry_failed`](Self::retry_failed) is called.
     ///
     /// # Cancel safety
@@ -128,7 +131,7 @@ where
             };
             let (held, claimed) = trace.decided(trace.around(starting).await)?;
             let guard = AsyncAdvisoryGuard::new(self.conn, held, trace);
-            Run::new(guard, claimed, retry).run(f).await
+            run(guard, claimed, retry, f).await
         }
     }
 
@@ -189,7 +192,7 @@ where
             match Attempt::told(attempt, &trace)? {
                 Some((held, claimed)) => {
                     let guard = AsyncAdvisoryGuard::new(self.conn, held, trace);
-                    Run::new(guard, claimed, retry).run(f).await.map(Some)
+                    run(guard, claimed, retry, f).await.map(Some)
                 }
                 None => Ok(None),
             }
@@ -206,72 +209,51 @@ interval_options! {
     }
 }
 
-/// A run whose start is recorded, and the lock that is held for it.
-#[derive(Debug)]
-struct Run<D>
-where
-    D: DerefMut<Target: AsyncPgTransactions>,
-{
-    /// `None` once the closure has returned.
-    guard: Option<AsyncAdvisoryGuard<D>>,
+/// Does the work of a run whose start is recorded, under the lock that is held for it.
+///
+/// A panic is caught and goes on at the end, because a connection that is dropped by it sends nothing more.
+async fn run<C, D, T, E, F>(
+    mut guard: AsyncAdvisoryGuard<D>,
     claimed: Claimed,
     retry_failed: bool,
-}
-
-impl<C, D> Run<D>
+    f: F,
+) -> Result<T, E>
 where
     C: AsyncPgTransactions,
     D: DerefMut<Target = C> + Send,
+    F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
+    E: From<Error>,
 {
-    fn new(guard: AsyncAdvisoryGuard<D>, claimed: Claimed, retry_failed: bool) -> Self {
-        Self {
-            guard: Some(guard),
-            claimed,
-            retry_failed,
-        }
-    }
-
-    async fn run<T, E, F>(mut self, f: F) -> Result<T, E>
-    where
-        F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
-        E: From<Error>,
-    {
-        const TAKEN: &str = "nothing else takes the guard";
-
-        let guard = self.guard.as_mut().expect(TAKEN);
-        let trace = guard.trace();
-        let result = trace.around(f(guard)).await;
-        let mut guard = self.guard.take().expect(TAKEN);
-        let (claimed, retry) = (&self.claimed, self.retry_failed);
-        let is_done = result.is_ok();
-        let telling = async {
-            let mut conn = Unfinished::new(&mut *guard);
-            if is_done {
-                finish(&mut conn.link(), claimed).await;
-            } else if retry {
-                put_back(&mut conn.link(), claimed).await;
+    let trace = guard.trace();
+    let worked = {
+        let mut work = pin!(trace.around(f(&mut guard)));
+        let poll = |context: &mut Context<'_>| {
+            let poll = AssertUnwindSafe(|| work.as_mut().poll(context));
+            match catch_unwind(poll) {
+                Ok(poll) => poll.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
             }
-            conn.done();
         };
-        trace.around(telling).await;
-        let released = guard.release().await;
-        let value = result?;
-        released?;
-        Ok(value)
-    }
-}
-
-/// Nothing can be awaited in a panic, so the run is put back by statements that the driver sends without anybody
-/// waiting for the answer. A future that is dropped for another reason leaves its run as it is.
-impl<D> Drop for Run<D>
-where
-    D: DerefMut<Target: AsyncPgTransactions>,
-{
-    fn drop(&mut self) {
-        let is_wanted = self.retry_failed && std::thread::panicking();
-        if let Some(guard) = self.guard.as_mut().filter(|_| is_wanted) {
-            let put_back = format!("ROLLBACK; {}", self.claimed.put_back_alone());
-            hand_over(&mut **guard, &put_back);
-        }
-    }
+        poll_fn(poll).await
+    };
+    let is_done = matches!(worked, Ok(Ok(_)));
+    let telling = async {
+        let mut conn = Unfinished::new(&mut *guard);
+        let finished = if is_done {
+            finish(&mut conn.link(), &claimed).await
+        } else {
+            if retry_failed {
+                put_back(&mut conn.link(), &claimed).await;
+            }
+            Ok(())
+        };
+        conn.done();
+        finished
+    };
+    let finished = trace.checked(trace.around(telling).await);
+    let released = guard.release().await;
+    let value = worked.unwrap_or_else(|panic| resume_unwind(panic))?;
+    released?;
+    finished?;
+    Ok(value)
 }

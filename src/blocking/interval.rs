@@ -202,8 +202,11 @@ where
         let trace = guard.trace();
         let value = trace.inside(|| f(guard))?;
         if let Some(mut guard) = self.guard.take() {
-            trace.inside(|| ready(finish(&mut Blocking(&mut *guard), &self.claimed)));
+            let finished =
+                trace.inside(|| ready(finish(&mut Blocking(&mut *guard), &self.claimed)));
+            let finished = trace.checked(finished);
             guard.release()?;
+            finished?;
         }
         Ok(value)
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use diesel::QueryResult;
 
 use super::link::{Link, roll_back_to};
+use super::runs::Job;
 use crate::error::Error;
 use crate::error::not_due::NotDue;
 use crate::error::unavailable::{Holder, Unavailable};
@@ -24,7 +25,7 @@ pub(crate) enum Attempt<'a, T> {
     /// Nothing is held or open that was not before.
     Missing(Missing<'a>),
     /// The same, because the work was run too recently.
-    NotDue(NotDue),
+    NotDue(LastRun),
 }
 
 /// Locks that could not all be acquired.
@@ -36,6 +37,14 @@ pub(crate) struct Missing<'a> {
     /// Of the one lock that there is then.
     permits: Option<Permits>,
     began: Instant,
+}
+
+/// The last run of a job that is not due.
+#[derive(Debug)]
+pub(crate) enum LastRun {
+    Known(NotDue),
+    /// To be looked up by who wants to know.
+    Of(Job),
 }
 
 impl<'a, T> Attempt<'a, T> {
@@ -85,8 +94,8 @@ impl<'a, T> Attempt<'a, T> {
 
     /// What was granted, or `None`, which the span of the lock is told.
     pub(crate) fn told(attempt: Result<Self, Error>, trace: &Trace) -> Result<Option<T>, Error> {
-        if let Ok(Self::NotDue(not_due)) = attempt {
-            trace.failed(&Error::NotDue(not_due));
+        if let Ok(Self::NotDue(_)) = attempt {
+            trace.not_due();
             return Ok(None);
         }
         trace.decided_if(attempt.map(Self::granted))
@@ -102,7 +111,8 @@ impl<'a, T> Attempt<'a, T> {
         } = match self {
             Self::Granted(granted) => return Ok(granted),
             Self::Missing(missing) => missing,
-            Self::NotDue(not_due) => return Err(Error::NotDue(not_due)),
+            Self::NotDue(LastRun::Known(not_due)) => return Err(Error::NotDue(not_due)),
+            Self::NotDue(LastRun::Of(job)) => return Err(Error::NotDue(job.not_due(link).await)),
         };
         let waited = began.elapsed();
         let sql = match &permits {

@@ -2,8 +2,9 @@
 
 use diesel::result::Error as DieselError;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, LastRun};
 use super::link::Link;
+use super::runs::Job;
 use super::session;
 use super::transaction::{OpenWork, commit_with, open, roll_back};
 use super::{check_names, close_work};
@@ -12,41 +13,22 @@ use crate::error::not_due::NotDue;
 use crate::lock::interval::{Interval, name_of_runs, refused_modes};
 use crate::lock::modes::TransactionModes;
 use crate::lock::request::Request;
+use crate::sql::answer::Taking;
 use crate::sql::release::HeldLocks;
 use crate::sql::runs::{
-    BEGIN_CHANGE, BEGIN_CLAIM, ClaimRow, Claimed, CountRow, GRANTS, GrantsRow, claim, forget,
-    is_above_read_committed,
+    BEGIN_CHANGE, BEGIN_CLAIM, ClaimRow, Claimed, CountRow, GRANTS, GrantsRow, StampRow, claim,
+    claim_for_session, forget, is_above_read_committed,
 };
 
-/// A job that starts at most once in a while.
-#[derive(Debug)]
-struct Job {
-    name: String,
-    interval: Interval,
-}
-
-impl Job {
-    /// # Errors
-    ///
-    /// [`Error::EmptyName`], [`Error::EmptySet`] and [`Error::Unsupported`].
-    fn new(request: &Request<'_>, interval: Interval) -> Result<Self, Error> {
-        check_names(request)?;
-        let name = name_of_runs(request)
-            .map_err(Error::Unsupported)?
-            .to_owned();
-        Ok(Self { name, interval })
-    }
-
-    /// Claims a run in the transaction that is open. The second value tells whether a first run could be put
-    /// back.
-    async fn claim<L: Link>(&self, link: &mut L) -> Result<(Result<Claimed, NotDue>, bool), Error> {
-        let rows = link
-            .rows::<ClaimRow>(claim(&self.name, self.interval))
-            .await?;
-        let row = rows.into_iter().next().ok_or(DieselError::NotFound)?;
-        let may_delete = row.may_delete;
-        Ok((row.claimed(&self.name, self.interval), may_delete))
-    }
+/// # Errors
+///
+/// [`Error::EmptyName`], [`Error::EmptySet`] and [`Error::Unsupported`].
+fn job(request: &Request<'_>, interval: Interval) -> Result<Job, Error> {
+    check_names(request)?;
+    let name = name_of_runs(request)
+        .map_err(Error::Unsupported)?
+        .to_owned();
+    Ok(Job { name, interval })
 }
 
 /// What was opened around the work of a `run`, with the run that was claimed in it.
@@ -70,7 +52,7 @@ pub(crate) async fn open_due<'a, L: Link>(
     interval: Option<Interval>,
 ) -> Result<Attempt<'a, DueWork>, Error> {
     let job = interval
-        .map(|interval| Job::new(&request, interval))
+        .map(|interval| job(&request, interval))
         .transpose()?;
     if job.is_some() {
         refuse(link, modes).await?;
@@ -86,18 +68,19 @@ pub(crate) async fn open_due<'a, L: Link>(
             claimed: None,
         }));
     };
-    match job.claim(link).await {
-        Ok((Ok(claimed), _)) => Ok(Attempt::Granted(DueWork {
+    let stamps = link.rows::<StampRow>(claim(&job.name, job.interval)).await;
+    match stamps.map(|stamps| stamps.into_iter().next()) {
+        Ok(Some(stamp)) => Ok(Attempt::Granted(DueWork {
             open,
-            claimed: Some(claimed),
+            claimed: Some(stamp.claimed(&job.name)),
         })),
-        Ok((Err(not_due), _)) => {
+        Ok(None) => {
             roll_back(link, open).await;
-            Ok(Attempt::NotDue(not_due))
+            Ok(Attempt::NotDue(LastRun::Of(job)))
         }
         Err(error) => {
             roll_back(link, open).await;
-            Err(explained(link, error, |grants| grants.may_claim).await)
+            Err(explained(link, error.into(), |grants| grants.may_claim).await)
         }
     }
 }
@@ -144,17 +127,17 @@ pub(crate) async fn acquire_due<'a, L: Link>(
     interval: Interval,
     retry_failed: bool,
 ) -> Result<Attempt<'a, (HeldLocks, Claimed)>, Error> {
-    let job = Job::new(&request, interval)?;
+    let job = job(&request, interval)?;
     let held = match session::acquire(link, request).await? {
         Attempt::Granted(held) => held,
         Attempt::Missing(missing) => return Ok(Attempt::Missing(missing)),
         Attempt::NotDue(not_due) => return Ok(Attempt::NotDue(not_due)),
     };
-    match claim_for_session(link, &job, retry_failed).await {
+    match claim_and_commit(link, &job, retry_failed).await {
         Ok(Ok(claimed)) => Ok(Attempt::Granted((held, claimed))),
         Ok(Err(not_due)) => {
             session::release(link, &held).await?;
-            Ok(Attempt::NotDue(not_due))
+            Ok(Attempt::NotDue(LastRun::Known(not_due)))
         }
         Err(error) => {
             let _ = session::release(link, &held).await;
@@ -163,16 +146,20 @@ pub(crate) async fn acquire_due<'a, L: Link>(
     }
 }
 
-async fn claim_for_session<L: Link>(
+async fn claim_and_commit<L: Link>(
     link: &mut L,
-    job: &Job,
+    Job { name, interval }: &Job,
     retry_failed: bool,
 ) -> Result<Result<Claimed, NotDue>, Error> {
     link.begin(BEGIN_CLAIM).await?;
-    let claimed = match job.claim(link).await {
-        Ok((Ok(_), false)) if retry_failed => Err(Error::NoGrants),
-        Ok((claimed, _)) => Ok(claimed),
-        Err(error) => Err(error),
+    let rows = link
+        .rows::<ClaimRow>(claim_for_session(name, *interval))
+        .await;
+    let claimed = match rows.map(|rows| rows.into_iter().next()) {
+        Ok(Some(row)) if retry_failed && !row.may_delete => Err(Error::NoGrants),
+        Ok(Some(row)) => Ok(row.claimed(name, *interval)),
+        Ok(None) => Err(DieselError::NotFound.into()),
+        Err(error) => Err(error.into()),
     };
     if matches!(claimed, Ok(Ok(_))) {
         link.commit().await?;
@@ -183,10 +170,22 @@ async fn claim_for_session<L: Link>(
 }
 
 /// Says that the run is done. If that fails, nobody is told: the work is.
-pub(crate) async fn finish<L: Link>(link: &mut L, claimed: &Claimed) {
-    // What the work has left open is for the release of the lock to report.
-    if matches!(link.transaction_depth(), Ok(None)) {
-        let _ = link.batch(&claimed.finish_alone()).await;
+///
+/// # Errors
+///
+/// [`Error::TransactionLeftOpen`] if the work has left a transaction open that Diesel does not know of, which has
+/// been rolled back.
+pub(crate) async fn finish<L: Link>(link: &mut L, claimed: &Claimed) -> Result<(), Error> {
+    if !matches!(link.transaction_depth(), Ok(None)) {
+        // The release of the lock finds it.
+        return Ok(());
+    }
+    match link.batch(&claimed.finish_alone()).await {
+        Err(error) if Taking::of_error(&error) == Some(Taking::InTransaction) => {
+            link.batch("ROLLBACK").await?;
+            Err(Error::TransactionLeftOpen)
+        }
+        _ => Ok(()),
     }
 }
 

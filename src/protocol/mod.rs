@@ -8,6 +8,7 @@ pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod look;
 mod permits;
+mod runs;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,9 @@ pub(crate) const BEGIN_CLAIM: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ
      SELECT CASE WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off' \
      THEN pg_catalog.set_config('synchronous_commit', 'local', true) END";
 
+/// Begins a transaction that looks for the last run of a job.
+pub(crate) const BEGIN_LOOK: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY";
+
 /// Begins a transaction that changes runs, whatever the defaults of the session are.
 pub(crate) const BEGIN_CHANGE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
 
@@ -32,17 +35,23 @@ pub(crate) fn is_above_read_committed() -> Look {
     )
 }
 
-/// Claims a run if one is due, and `SELECT`s a [`ClaimRow`].
+/// The server's clock, as it is while a statement is executed.
+const NOW: &str = "pg_catalog.clock_timestamp()";
+
+/// Who this session is.
+const BY: &str = "pg_catalog.concat('pid ', pg_catalog.pg_backend_pid(), \
+     CASE WHEN pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.<>) '' \
+     THEN pg_catalog.concat(' (', pg_catalog.current_setting('application_name'), ')') END)";
+
+/// Claims a run if one is due, and returns when it was started.
 ///
 /// The lock is held, so nobody else claims the same name. One statement does it nevertheless, so that who writes
 /// the table without the lock is not overwritten. Who waits for such a row gets the time after the wait:
 /// `clock_timestamp()` is asked again in the update, where `EXCLUDED.started_at` is from before it.
-pub(crate) fn claim(name: &str, interval: Interval) -> String {
-    const NOW: &str = "pg_catalog.clock_timestamp()";
-    const BY: &str = "pg_catalog.concat('pid ', pg_catalog.pg_backend_pid(), \
-         CASE WHEN pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.<>) '' \
-         THEN pg_catalog.concat(' (', pg_catalog.current_setting('application_name'), ')') END)";
-
+///
+/// It reads nothing by a snapshot. Of serializable transactions, those that had read a common page of the table
+/// would otherwise fail, whatever their jobs are.
+fn insert(name: &str, interval: Interval) -> String {
     let (is_due, once) = match interval {
         Interval::Once => (String::from("false"), true),
         // A start further ahead than the period is from a clock that was wrong.
@@ -57,42 +66,82 @@ pub(crate) fn claim(name: &str, interval: Interval) -> String {
     };
     let name = text_literal(name);
     format!(
-        "WITH seen AS (\
-             SELECT s.started_at, s.started_by, s.finished_at, s.once FROM diesel_advisory.runs AS s \
-             WHERE s.name OPERATOR(pg_catalog.=) {name}\
-         ), claimed AS (\
-             INSERT INTO diesel_advisory.runs AS r (name, started_at, started_by, once) \
-             VALUES ({name}, {NOW}, {BY}, {once}) \
-             ON CONFLICT (name) DO UPDATE SET started_at = {NOW}, started_by = EXCLUDED.started_by, \
-             finished_at = NULL, once = r.once OR EXCLUDED.once WHERE {is_due} \
-             RETURNING r.started_at\
-         ) \
-         SELECT {} AS claimed, {} AS now, {} AS started_at, s.started_by, {} AS finished_at, s.once, \
-         pg_catalog.has_table_privilege('diesel_advisory.runs', 'DELETE') AS may_delete \
-         FROM (SELECT) AS one LEFT JOIN claimed AS c ON true LEFT JOIN seen AS s ON true",
-        since_epoch("c.started_at"),
-        since_epoch(NOW),
-        since_epoch("s.started_at"),
-        since_epoch("s.finished_at"),
+        "INSERT INTO diesel_advisory.runs AS r (name, started_at, started_by, once) \
+         VALUES ({name}, {NOW}, {BY}, {once}) \
+         ON CONFLICT (name) DO UPDATE SET started_at = {NOW}, started_by = EXCLUDED.started_by, \
+         finished_at = NULL, once = r.once OR EXCLUDED.once WHERE {is_due} RETURNING "
     )
 }
 
-/// The row of [`claim`]. Times are microseconds since 1970 on the server's clock.
+/// Claims a run in the transaction of its work, and returns a [`StampRow`] if one was due.
+pub(crate) fn claim(name: &str, interval: Interval) -> String {
+    insert(name, interval) + &since_epoch("r.started_at") + " AS stamp"
+}
+
+/// The row of [`claim`].
+#[derive(Debug, QueryableByName)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub(crate) struct StampRow {
+    #[diesel(sql_type = BigInt)]
+    stamp: i64,
+}
+
+impl StampRow {
+    pub(crate) fn claimed(&self, name: &str) -> Claimed {
+        Claimed {
+            name: name.to_owned(),
+            stamp: self.stamp,
+            before: None,
+        }
+    }
+}
+
+/// Claims a run in a transaction of its own, and `SELECT`s a [`ClaimRow`].
+pub(crate) fn claim_for_session(name: &str, interval: Interval) -> String {
+    format!(
+        "WITH seen AS (\
+             SELECT s.started_at, s.started_by, s.finished_at, s.once FROM diesel_advisory.runs AS s \
+             WHERE s.name OPERATOR(pg_catalog.=) {}\
+         ), claimed AS ({}r.started_at) \
+         SELECT {} AS claimed, s.once, {LAST}, \
+         pg_catalog.has_table_privilege('diesel_advisory.runs', 'DELETE') AS may_delete \
+         FROM (SELECT) AS one LEFT JOIN claimed AS c ON true LEFT JOIN seen AS s ON true",
+        text_literal(name),
+        insert(name, interval),
+        since_epoch("c.started_at"),
+        LAST = last("s"),
+    )
+}
+
+/// `SELECT`s the [`LastRow`] of a job.
+pub(crate) fn last_run(name: &str) -> String {
+    format!(
+        "SELECT {} FROM diesel_advisory.runs AS s WHERE s.name OPERATOR(pg_catalog.=) {}",
+        last("s"),
+        text_literal(name)
+    )
+}
+
+/// The columns of a [`LastRow`].
+fn last(table: &str) -> String {
+    format!(
+        "{} AS now, {} AS started_at, {table}.started_by, {} AS finished_at",
+        since_epoch(NOW),
+        since_epoch(&format!("{table}.started_at")),
+        since_epoch(&format!("{table}.finished_at")),
+    )
+}
+
+/// The row of [`claim_for_session`].
 #[derive(Debug, QueryableByName)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct ClaimRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     claimed: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    now: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    started_at: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
-    started_by: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    finished_at: Option<i64>,
     #[diesel(sql_type = Nullable<Bool>)]
     once: Option<bool>,
+    #[diesel(embed)]
+    last: LastRow,
     /// Whether a first run could be put back.
     #[diesel(sql_type = Bool)]
     pub(crate) may_delete: bool,
@@ -102,12 +151,12 @@ impl ClaimRow {
     /// What has been claimed, or why nothing was.
     pub(crate) fn claimed(self, name: &str, interval: Interval) -> Result<Claimed, NotDue> {
         let Some(stamp) = self.claimed else {
-            return Err(self.not_due(name, interval));
+            return Err(self.last.not_due(name, interval));
         };
-        let before = self.started_at.map(|started_at| Before {
+        let before = self.last.started_at.map(|started_at| Before {
             started_at,
-            started_by: self.started_by,
-            finished_at: self.finished_at,
+            started_by: self.last.started_by,
+            finished_at: self.last.finished_at,
             once: self.once.unwrap_or_default(),
         });
         Ok(Claimed {
@@ -116,8 +165,24 @@ impl ClaimRow {
             before,
         })
     }
+}
 
-    fn not_due(self, name: &str, interval: Interval) -> NotDue {
+/// The last run of a job, if there was one. Times are microseconds since 1970 on the server's clock.
+#[derive(Debug, QueryableByName)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub(crate) struct LastRow {
+    #[diesel(sql_type = BigInt)]
+    now: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    started_at: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    started_by: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    finished_at: Option<i64>,
+}
+
+impl LastRow {
+    pub(crate) fn not_due(self, name: &str, interval: Interval) -> NotDue {
         let here = SystemTime::now();
         let on_this_clock = |time: i64| {
             let distance = Duration::from_micros(time.abs_diff(self.now));
@@ -128,7 +193,7 @@ impl ClaimRow {
             };
             moved.unwrap_or(here)
         };
-        // Whoever holds no lock may have claimed it after this statement began to look.
+        // Whoever holds no lock may have claimed it after the statement began to look.
         let started_at = self.started_at.unwrap_or(self.now);
         let mut not_due = NotDue::new(LockId::from(name), on_this_clock(started_at));
         not_due.started_by = self.started_by;
@@ -160,11 +225,15 @@ struct Before {
 }
 
 impl Claimed {
-    /// A statement that says that the run is done.
+    /// A statement that says that the run is done, for the transaction of its work. It reads nothing by a
+    /// snapshot, as [`insert`].
     pub(crate) fn finish(&self) -> String {
+        let stamp = time(self.stamp);
         format!(
-            "UPDATE diesel_advisory.runs AS r SET finished_at = pg_catalog.clock_timestamp() WHERE {}",
-            self.is_own()
+            "INSERT INTO diesel_advisory.runs AS r (name, started_at, started_by, finished_at) \
+             VALUES ({}, {stamp}, {BY}, {NOW}) ON CONFLICT (name) DO UPDATE SET finished_at = {NOW} \
+             WHERE r.started_at OPERATOR(pg_catalog.=) {stamp}",
+            text_literal(&self.name),
         )
     }
 
@@ -195,7 +264,10 @@ impl Claimed {
 
     /// A message that says that the run is done, outside of a transaction.
     pub(crate) fn finish_alone(&self) -> String {
-        alone(&self.finish())
+        let is_own = self.is_own();
+        alone(&format!(
+            "UPDATE diesel_advisory.runs AS r SET finished_at = {NOW} WHERE {is_own}"
+        ))
     }
 
     /// A message that takes the run back, outside of a transaction.
@@ -207,10 +279,11 @@ impl Claimed {
 /// A message of one transaction with the statement, which fails where a transaction is open: nobody would
 /// commit it there.
 fn alone(statement: &str) -> String {
-    let check = refuse(&format!(
-        "CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' END"
-    ));
-    format!("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; {check}; {statement}")
+    let case = format!("CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' END");
+    format!(
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; {}; {statement}",
+        refuse(&case)
+    )
 }
 
 /// `SELECT`s a [`GrantsRow`], or nothing where there is no table of runs.

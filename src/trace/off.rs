@@ -37,6 +37,8 @@ impl Trace {
         result
     }
 
+    pub(crate) fn not_due(&self) {}
+
     pub(crate) fn refused(&self, _: &Unavailable) {}
 
     pub(crate) fn checked<T>(&self, result: Result<T, Error>) -> Result<T, Error> {

@@ -119,6 +119,13 @@ impl Trace {
         }
     }
 
+    /// The lock was granted, and is not needed: the work was run too recently.
+    pub(crate) fn not_due(&self) {
+        if let Some(told) = &self.0 {
+            told.decide(Instant::now(), Outcome::NotDue);
+        }
+    }
+
     /// Takes down that a lock which is asked for again and again was unavailable. It is told when others hold it
     /// than before.
     pub(crate) fn refused(&self, unavailable: &Unavailable) {
@@ -200,7 +207,7 @@ impl Told {
     /// The holders are only known if they were asked for.
     fn unavailable(&self, unavailable: Option<&Unavailable>) {
         let waited = unavailable.map_or_else(|| self.asked.elapsed(), |refusal| refusal.waited);
-        self.decide_unavailable(self.asked + waited);
+        self.decide(self.asked + waited, Outcome::Unavailable);
         self.tell_unavailable(waited, unavailable);
         self.tell_long_wait(waited, "was unavailable");
     }
@@ -211,7 +218,8 @@ impl Told {
             .iter()
             .map(|holder| holder.pid)
             .collect();
-        let before = self.decide_unavailable(Instant::now());
+        let before = self.state().holders.clone();
+        self.decide(Instant::now(), Outcome::Unavailable);
         // If nobody has it, it has been released since.
         if !holders.is_empty() && before.as_ref() != Some(&holders) {
             self.state().holders = Some(holders);
@@ -219,12 +227,10 @@ impl Told {
         }
     }
 
-    /// Returns who was told to hold the lock before.
-    fn decide_unavailable(&self, decided: Instant) -> Option<Vec<i32>> {
+    fn decide(&self, decided: Instant, outcome: Outcome) {
         let mut state = self.state();
         state.decided = Some(decided);
-        state.outcome = Some(Outcome::Unavailable);
-        state.holders.clone()
+        state.outcome = Some(outcome);
     }
 
     fn tell_unavailable(&self, waited: Duration, unavailable: Option<&Unavailable>) {
@@ -271,7 +277,7 @@ impl Told {
     fn failed(&self, error: &Error) {
         let outcome = match error {
             Error::Unavailable(unavailable) => return self.unavailable(Some(unavailable)),
-            Error::NotDue(_) => Outcome::NotDue,
+            Error::NotDue(_) => return self.decide(Instant::now(), Outcome::NotDue),
             Error::Lost(_) | Error::NotHeld => Outcome::Lost,
             _ => Outcome::Error,
         };
@@ -282,9 +288,7 @@ impl Told {
         }
         state.decided = state.decided.or(Some(now));
         state.outcome = Some(outcome);
-        if outcome != Outcome::NotDue {
-            state.error = Some(error_type(error));
-        }
+        state.error = Some(error_type(error));
         if outcome != Outcome::Lost {
             return;
         }

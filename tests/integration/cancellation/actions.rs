@@ -26,6 +26,9 @@ pub(crate) enum Action {
     Owned,
     /// Of one permit, which is the lock.
     Permits(Wait),
+    Every,
+    EverySession,
+    EverySessionFails,
 }
 
 /// A name that no other test has, and which a permit can have.
@@ -117,6 +120,23 @@ impl Action {
                 let lock = wait.on(conn_ref.advisory_session(name).permits(1));
                 lock.run(work).await
             }
+            Self::Every => {
+                let run = conn_ref.advisory(lock).at_most_every(PATIENCE);
+                run.run(work).await
+            }
+            Self::EverySession => {
+                let run = conn_ref.advisory_session(lock).at_most_every(PATIENCE);
+                run.run(work).await
+            }
+            Self::EverySessionFails => {
+                let run = conn.into_advisory_session(lock).once().retry_failed();
+                let run = run.run(async |conn| {
+                    insert(conn, table, 1).await?;
+                    Err::<(), _>(Error::Database(diesel::NotFound))
+                });
+                run.await.unwrap_err();
+                Ok(())
+            }
             Self::Owned => {
                 let mut held = conn.into_advisory_session(lock).acquire().await?;
                 assert!(held.is_held().await?);
@@ -127,7 +147,7 @@ impl Action {
     }
 }
 
-pub(crate) const ACTIONS: [Action; 17] = [
+pub(crate) const ACTIONS: [Action; 20] = [
     Action::Run(Wait::Inherit),
     Action::Run(Wait::AtMost(PATIENCE)),
     Action::TryRun,
@@ -145,6 +165,9 @@ pub(crate) const ACTIONS: [Action; 17] = [
     Action::Owned,
     Action::Permits(Wait::Inherit),
     Action::Permits(Wait::AtMost(PATIENCE)),
+    Action::Every,
+    Action::EverySession,
+    Action::EverySessionFails,
 ];
 
 /// Whether the future that is dropped is one of a transaction that diesel-async has opened, and none of

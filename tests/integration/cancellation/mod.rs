@@ -9,6 +9,7 @@ mod inner;
 mod looks;
 mod polls;
 mod roles;
+mod runs;
 mod transactions;
 mod waits;
 mod ways;

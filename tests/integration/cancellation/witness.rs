@@ -21,6 +21,7 @@ pub(crate) struct Witness {
 
 impl Witness {
     pub(crate) async fn new() -> Self {
+        diesel_advisory::catalog::install(&mut crate::support::connect()).unwrap();
         Self {
             conn: connect().await,
             holder: connect().await,

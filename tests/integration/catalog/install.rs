@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel_advisory::{MIGRATIONS, catalog};
+use diesel_advisory::{AdvisoryConnection, Error, LockKey, MIGRATIONS, catalog};
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 
 use super::installed;
@@ -26,7 +27,7 @@ fn diesel_cli_finds_the_migrations() {
     assert!(root.join("diesel.toml").exists());
     let found = || FileBasedMigrations::find_migrations_directory_in_path(root).unwrap();
     let mut conn = connect_to(&database());
-    assert_eq!(conn.run_pending_migrations(found()).unwrap().len(), 2);
+    assert_eq!(conn.run_pending_migrations(found()).unwrap().len(), 3);
     assert!(!conn.has_pending_migration(MIGRATIONS).unwrap());
     conn.revert_all_migrations(found()).unwrap();
     assert_eq!(schemas(&mut conn), "public.__diesel_schema_migrations");
@@ -41,12 +42,77 @@ fn it_is_installed_apart_from_everything_else() {
     assert_eq!(
         schemas(&mut conn),
         "diesel_advisory.__diesel_schema_migrations diesel_advisory.lock_names \
-         diesel_advisory.locks diesel_advisory.name_collisions public"
+         diesel_advisory.locks diesel_advisory.name_collisions diesel_advisory.runs public"
     );
     catalog::uninstall(&mut conn).unwrap();
     assert_eq!(schemas(&mut conn), "public");
     catalog::uninstall(&mut conn).unwrap();
     assert_eq!(schemas(&mut conn), "public");
+}
+
+/// As an older version of this crate has left it, and goes on using it.
+#[test]
+fn a_catalog_without_runs_is_brought_up_to_date_and_an_old_crate_goes_on() {
+    const STEPS: [(&str, &str); 2] = [
+        (
+            "20261124061742",
+            include_str!("../../../migrations/2026-11-24-061742_create_lock_catalog/up.sql"),
+        ),
+        (
+            "20261125132500",
+            include_str!(
+                "../../../migrations/2026-11-25-132500_long_names_and_prepared_transactions/up.sql"
+            ),
+        ),
+    ];
+    let mut conn = connect_to(&database());
+    execute(
+        &mut conn,
+        "CREATE SCHEMA diesel_advisory; \
+         CREATE TABLE diesel_advisory.__diesel_schema_migrations (\
+         version character varying(50) PRIMARY KEY NOT NULL, \
+         run_on timestamp without time zone NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    );
+    for (version, up) in STEPS {
+        let record = "INSERT INTO diesel_advisory.__diesel_schema_migrations (version) VALUES";
+        let step = format!("SET search_path = pg_catalog; {up}; {record} ('{version}')");
+        execute(&mut conn, &format!("{step}; RESET search_path"));
+    }
+    let register = "INSERT INTO diesel_advisory.lock_names (name, classid, objid, objsubid) \
+                    VALUES ('old', 0, 7, 1) ON CONFLICT DO NOTHING";
+    execute(&mut conn, register);
+    catalog::install(&mut conn).unwrap();
+    assert!(schemas(&mut conn).contains("diesel_advisory.runs"));
+    // What the old one does.
+    execute(&mut conn, register);
+    execute(&mut conn, "TABLE diesel_advisory.locks");
+    assert_eq!(
+        catalog::names(&mut conn).unwrap().of(LockKey::BigInt(7)),
+        ["old"]
+    );
+
+    // The old one uninstalls what it knows of, and leaves the runs that are there.
+    let down = "DROP VIEW diesel_advisory.locks; DROP VIEW diesel_advisory.name_collisions; \
+                DROP FUNCTION diesel_advisory.lock_key; DROP TABLE diesel_advisory.lock_names; \
+                DROP TABLE diesel_advisory.__diesel_schema_migrations; \
+                INSERT INTO diesel_advisory.runs (name, started_at) VALUES ('kept', now())";
+    execute(&mut conn, down);
+    catalog::install(&mut conn).unwrap();
+    let kept = "SELECT string_agg(name, ' ') AS value FROM diesel_advisory.runs";
+    assert_eq!(text(&mut conn, kept), "kept");
+    catalog::uninstall(&mut conn).unwrap();
+    assert_eq!(schemas(&mut conn), "public");
+}
+
+/// A table without an identity of its rows cannot be updated where it is published.
+#[test]
+fn runs_can_be_updated_where_all_tables_are_published() {
+    let (_, mut conn) = installed();
+    execute(&mut conn, "CREATE PUBLICATION everything FOR ALL TABLES");
+    for _ in 0..2 {
+        let run = conn.advisory("published").at_most_every(Duration::ZERO);
+        run.run(|_| Ok::<_, Error>(())).unwrap();
+    }
 }
 
 #[test]

@@ -118,6 +118,31 @@ fn no_token() -> Error {
     held.fencing_token().unwrap_err()
 }
 
+fn not_due() -> Error {
+    let mut conn = connect();
+    diesel_advisory::catalog::install(&mut conn).unwrap();
+    let job = unique("errors");
+    let mut run = || conn.advisory(&job).once().run(|_| Ok::<_, Error>(()));
+    run().unwrap();
+    run().unwrap_err()
+}
+
+fn no_catalog() -> Error {
+    let mut conn = connect_to(&database_url());
+    let once = conn.advisory("errors").once();
+    once.run(|_| Ok::<_, Error>(())).unwrap_err()
+}
+
+fn no_grants() -> Error {
+    let (url, role) = (database_url(), unique("errors").replace('.', "_"));
+    let mut owner = connect_to(&url);
+    diesel_advisory::catalog::install(&mut owner).unwrap();
+    let set = format!("CREATE ROLE {role}; SET SESSION AUTHORIZATION {role}");
+    execute(&mut owner, &set);
+    let once = owner.advisory("errors").once();
+    once.run(|_| Ok::<_, Error>(())).unwrap_err()
+}
+
 fn database() -> Error {
     let result = connect().advisory(unique("errors")).run(|conn| {
         diesel::sql_query("SELECT 1 / 0").execute(conn)?;
@@ -139,7 +164,7 @@ type Case = (
     Option<&'static str>,
 );
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 18] = [
     (
         unavailable,
         |error| matches!(error, Error::Unavailable(_)),
@@ -240,6 +265,30 @@ const CASES: [Case; 15] = [
         None,
     ),
     (
+        not_due,
+        |error| matches!(error, Error::NotDue(_)),
+        ["\"errors.", ", and it is never to run again"],
+        None,
+    ),
+    (
+        no_catalog,
+        |error| matches!(error, Error::NoCatalog),
+        [
+            "there is no table `diesel_advisory.runs`",
+            "or the migrations in `diesel_advisory::MIGRATIONS`",
+        ],
+        None,
+    ),
+    (
+        no_grants,
+        |error| matches!(error, Error::NoGrants),
+        [
+            "the role may not keep runs in the lock catalog: `GRANT USAGE ON SCHEMA diesel_advisory",
+            "`GRANT SELECT, INSERT, UPDATE, DELETE ON diesel_advisory.runs TO …`",
+        ],
+        None,
+    ),
+    (
         empty_name,
         |error| matches!(error, Error::EmptyName),
         ["an advisory lock needs a name", "the one given is empty"],
@@ -289,9 +338,10 @@ fn unavailable_says_who_and_since_when() {
     assert!(state.ends_with('s'), "{text}");
 }
 
-/// How long a holder has been idle is told as of now.
+/// How long a holder has been idle, and when a job was started, is told as of now.
 fn without_time(text: &str) -> &str {
-    text.split(", idle for ").next().unwrap_or(text)
+    let text = text.split(", idle for ").next().unwrap_or(text);
+    text.split(" started it ").next().unwrap_or(text)
 }
 
 #[test]

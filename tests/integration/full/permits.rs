@@ -110,7 +110,7 @@ impl Stopped {
             let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
             let held = conn.advisory_session(&lock).permits(4).acquire().await;
             let _held = held.unwrap();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         runtime.block_on(async {
             while waiting(name) == 0 {

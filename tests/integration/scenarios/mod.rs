@@ -12,6 +12,7 @@ pub(crate) mod asynchronous {
     mod holders;
     mod ids;
     mod instrumentation;
+    mod intervals;
     mod isolation;
     mod leases;
     mod log;
@@ -35,6 +36,11 @@ pub(crate) mod asynchronous {
     mod xact;
 
     pub(crate) mod side {
+        use std::time::Duration;
+
+        use diesel_advisory::inspect::{self, Run};
+        use diesel_advisory::{Error, catalog};
+
         pub(crate) use diesel_advisory::AsyncAdvisoryConnection as _;
         pub(crate) use diesel_advisory::IntoAsyncAdvisorySession as _;
         pub(crate) use diesel_advisory_test_macros::keep as helper;
@@ -53,7 +59,36 @@ pub(crate) mod asynchronous {
             tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
         }
 
+        /// Forgets runs.
+        pub(crate) async fn forget(conn: &mut Conn, older_than: Duration) -> Result<usize, Error> {
+            catalog::forget_runs_async(conn, older_than).await
+        }
+
+        /// Lists runs.
+        pub(crate) async fn runs(conn: &mut Conn) -> Vec<Run> {
+            queries::RunQueryDsl::load(inspect::runs(), conn)
+                .await
+                .unwrap()
+        }
+
         pub(crate) use crate::support::asynchronous::*;
+
+        /// Does all of it on this thread, which has no runtime.
+        pub(crate) fn complete<T>(future: impl Future<Output = T>) -> T {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(future)
+        }
+
+        /// Does work that panics, as a task.
+        pub(crate) async fn panics<F>(work: impl FnOnce() -> F)
+        where
+            F: Future<Output: Send> + Send + 'static,
+        {
+            let joined = tokio::spawn(work()).await;
+            assert!(joined.is_err_and(|error| error.is_panic()));
+        }
 
         /// The round trips of a run that does not wait.
         pub(crate) const RUN_WITHOUT_WAIT: usize = 3;
@@ -77,6 +112,7 @@ pub(crate) mod blocking {
     mod holders;
     mod ids;
     mod instrumentation;
+    mod intervals;
     mod isolation;
     mod leases;
     mod log;
@@ -100,6 +136,11 @@ pub(crate) mod blocking {
     mod xact;
 
     pub(crate) mod side {
+        use std::time::Duration;
+
+        use diesel_advisory::inspect::{self, Run};
+        use diesel_advisory::{Error, catalog};
+
         pub(crate) use diesel::connection::{
             AnsiTransactionManager, SimpleConnection as _, TransactionManager,
         };
@@ -118,7 +159,27 @@ pub(crate) mod blocking {
             std::thread::sleep(std::time::Duration::from_millis(millis));
         }
 
+        /// Forgets runs.
+        pub(crate) fn forget(conn: &mut Conn, older_than: Duration) -> Result<usize, Error> {
+            catalog::forget_runs(conn, older_than)
+        }
+
+        /// Lists runs.
+        pub(crate) fn runs(conn: &mut Conn) -> Vec<Run> {
+            queries::RunQueryDsl::load(inspect::runs(), conn).unwrap()
+        }
+
         pub(crate) use crate::support::blocking::connection::*;
+
+        /// It is done already.
+        pub(crate) fn complete<T>(done: T) -> T {
+            done
+        }
+
+        /// Does work that panics, on a thread.
+        pub(crate) fn panics<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) {
+            assert!(std::thread::spawn(work).join().is_err());
+        }
 
         /// The round trips of a run that does not wait: it begins, then tries, then commits.
         pub(crate) const RUN_WITHOUT_WAIT: usize = 3;
