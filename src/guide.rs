@@ -5,6 +5,8 @@
 //!   time](#n-at-a-time), [a nightly job](#a-nightly-job)
 //! - [Jobs in many replicas](jobs), that run at most once in a while
 //! - [Which lock for how long](leases), and what a lease does not promise
+//! - [How it works](how_it_works), in pictures; [compared](compared) with other ways to have a lock; [answers](answers)
+//!   to what users complain about
 //! - [Testing](#testing)
 //! - [Pools](#pools)
 //! - [Timeouts of the server](#timeouts-of-the-server)
@@ -325,7 +327,8 @@
 //! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
 //!   server's own error, as [`Error::Database`](crate::Error::Database).
 //! - `advisory_all` and `and`, for up to 16 locks, call `query_to_xml`, which PostgreSQL lets every role do.
-//! - With the feature `tracing`, migrations that wait for another process emit an event.
+//! - With the feature `tracing`, every lock is [a span](crate::trace), from asking to release, and migrations that
+//!   wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.
 //!
 //! [`log_lock_waits`]: https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-LOG-LOCK-WAITS
@@ -343,5 +346,8 @@
 //! | a lock on `&mut dyn BoxableConnection<Pg>`, in a migration written in Rust | `conn.downcast_mut::<PgConnection>()` first |
 //! | a lock on an enum that derives `MultiConnection` | match on it, and lock the `PgConnection` inside |
 
+pub mod answers;
+pub mod compared;
+pub mod how_it_works;
 pub mod jobs;
 pub mod leases;

@@ -172,6 +172,12 @@
 //! - [Many locks at once](guide#many-locks-at-once)
 //! - [A nightly job](guide#a-nightly-job) that every instance starts, and one runs
 //!
+//! # More to read
+//!
+//! - [How it works](guide::how_it_works): what is sent for a lock, in pictures
+//! - [Compared with](guide::compared) SQL by hand, sqlx, django-pglock, DistributedLock, ShedLock, etcd and Consul
+//! - [Answers](guide::answers) to what users of such libraries complain about
+//!
 //! # Keys
 //!
 //! The key of a name is the first 8 bytes of its BLAKE3 hash. That will never change. See
@@ -185,7 +191,7 @@
 //! | `macros` | yes | the attribute [`#[advisory]`](macro@advisory) |
 //! | `async` | no | [the same locks for `diesel-async`](AsyncAdvisoryConnection), without libpq |
 //! | `migrations` | no | [migrations that run once](migrations), however many processes start, and those of the lock [`catalog`] |
-//! | `tracing` | no | an event while migrations wait for another process |
+//! | `tracing` | no | [a span for each lock](trace), from asking to release, and events |
 //! | `django-pglock` | no | [`LockKey::django_pglock`], for locks that a Django application takes too |
 //!
 //! # Versions
@@ -199,7 +205,8 @@
         feature = "async",
         feature = "django-pglock",
         feature = "macros",
-        feature = "migrations"
+        feature = "migrations",
+        feature = "tracing"
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]
@@ -218,6 +225,10 @@ mod lock;
 pub mod migrations;
 mod protocol;
 mod sql;
+#[cfg(not(feature = "tracing"))]
+mod trace;
+#[cfg(feature = "tracing")]
+pub mod trace;
 
 #[cfg(feature = "async")]
 pub use self::asynchronous::{

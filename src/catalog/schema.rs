@@ -14,6 +14,7 @@ use crate::lock::modes::{Isolation, TransactionModes};
 use crate::lock::request::Request;
 use crate::protocol::link::{Link, ready};
 use crate::protocol::transaction::{commit, open, roll_back};
+use crate::trace::{Scope, Trace};
 
 /// The migrations of the catalog. See [the module](crate::catalog#installing-it) for how to run them.
 #[cfg(feature = "migrations")]
@@ -173,8 +174,12 @@ async fn bring_up<L: Link>(link: &mut L) -> Result<(), Error> {
     if pending(&applied(link).await?).next().is_none() {
         return Ok(());
     }
-    let attempt = open(link, Request::new([LOCK]), MODES).await?;
-    let work = attempt.or_unavailable(link).await?;
+    let trace = Trace::begin(&Request::new([LOCK]), Scope::Transaction);
+    let opening = async {
+        let attempt = open(link, Request::new([LOCK]), MODES).await?;
+        attempt.or_unavailable(link).await
+    };
+    let work = trace.decided(trace.around(opening).await)?;
     let brought_up = async {
         // Others may have done it meanwhile.
         let applied = applied(link).await?;
@@ -204,8 +209,12 @@ async fn take_down<L: Link>(link: &mut L) -> Result<(), Error> {
          DO $$BEGIN DROP SCHEMA IF EXISTS diesel_advisory; \
          EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END$$";
 
-    let attempt = open(link, Request::new([LOCK]), MODES).await?;
-    let work = attempt.or_unavailable(link).await?;
+    let trace = Trace::begin(&Request::new([LOCK]), Scope::Transaction);
+    let opening = async {
+        let attempt = open(link, Request::new([LOCK]), MODES).await?;
+        attempt.or_unavailable(link).await
+    };
+    let work = trace.decided(trace.around(opening).await)?;
     let taken_down = async {
         let applied = applied(link).await?;
         link.batch(PATH).await?;
