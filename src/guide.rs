@@ -3,7 +3,10 @@
 //! - Recipes: [answer with 409](#answer-with-409-when-a-lock-is-unavailable), [a guard in a
 //!   struct](#a-guard-in-a-struct), [many locks at once](#many-locks-at-once), [N at a
 //!   time](#n-at-a-time), [a nightly job](#a-nightly-job)
+//! - [Jobs in many replicas](jobs), that run at most once in a while
 //! - [Which lock for how long](leases), and what a lease does not promise
+//! - [How it works](how_it_works), in pictures; [compared](compared) with other ways to have a lock; [answers](answers)
+//!   to what users complain about
 //! - [Testing](#testing)
 //! - [Pools](#pools)
 //! - [Timeouts of the server](#timeouts-of-the-server)
@@ -198,46 +201,10 @@
 //!
 //! # A nightly job
 //!
-//! Every instance starts the job, and all but one find the lock unavailable. A lock leaves no record,
-//! however: an instance whose clock is late comes when the first one is done already, and would do the work
-//! once more. So record the night in the same transaction:
-//!
-//! ```
-//! # diesel_advisory_sandbox::doctest!(conn);
-//! # use diesel_advisory_sandbox::schema::invoices;
-//! use diesel::prelude::*;
-//! use diesel_advisory::AdvisoryConnection;
-//!
-//! diesel::table! {
-//!     nights (night) {
-//!         night -> Text,
-//!     }
-//! }
-//!
-//! fn remind_all(conn: &mut PgConnection, night: &str) -> QueryResult<Option<usize>> {
-//!     let reminded = conn.advisory("reminders").no_wait().try_run(|conn| {
-//!         let is_first = diesel::insert_into(nights::table)
-//!             .values(nights::night.eq(night))
-//!             .on_conflict_do_nothing()
-//!             .execute(conn)?;
-//!         if is_first == 0 {
-//!             return Ok(None);
-//!         }
-//!         let unpaid = invoices::table.filter(invoices::paid.eq(false));
-//!         let reminded = diesel::update(unpaid).set(invoices::reminded.eq(true)).execute(conn)?;
-//!         QueryResult::Ok(Some(reminded))
-//!     })?;
-//!     // `None` if another instance is at it, or has done it.
-//!     Ok(reminded.flatten())
-//! }
-//!
-//! # diesel::sql_query("CREATE TEMPORARY TABLE nights (night text PRIMARY KEY)").execute(conn)?;
-//! assert!(remind_all(conn, "2026-11-25")?.is_some());
-//! assert!(remind_all(conn, "2026-11-25")?.is_none());
-//! # Ok::<_, diesel::result::Error>(())
-//! ```
-//!
-//! If the work fails, the night is not recorded, and the next instance does it.
+//! Every instance starts the job, and all but one find the lock unavailable. An instance whose clock is late comes
+//! when the first one is done already, and would do the work once more.
+//! [`once`](crate::AdvisoryTransaction::once) keeps that it was done, in the same transaction. [Jobs](jobs) has an
+//! example, and says more: periods, long work, what counts as a run, and what clocks do.
 //!
 //! # Testing
 //!
@@ -360,7 +327,8 @@
 //! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
 //!   server's own error, as [`Error::Database`](crate::Error::Database).
 //! - `advisory_all` and `and`, for up to 16 locks, call `query_to_xml`, which PostgreSQL lets every role do.
-//! - With the feature `tracing`, migrations that wait for another process emit an event.
+//! - With the feature `tracing`, every lock is [a span](crate::trace), from asking to release, and migrations that
+//!   wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.
 //!
 //! [`log_lock_waits`]: https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-LOG-LOCK-WAITS
@@ -378,4 +346,8 @@
 //! | a lock on `&mut dyn BoxableConnection<Pg>`, in a migration written in Rust | `conn.downcast_mut::<PgConnection>()` first |
 //! | a lock on an enum that derives `MultiConnection` | match on it, and lock the `PgConnection` inside |
 
+pub mod answers;
+pub mod compared;
+pub mod how_it_works;
+pub mod jobs;
 pub mod leases;

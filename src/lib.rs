@@ -44,7 +44,8 @@
 //! acquires [several locks at once](AdvisoryTransaction::and) without deadlocks. A session lock can have
 //! [permits](AdvisorySession::permits), so that three sessions hold it at once. If the lock is unavailable,
 //! `run` and `acquire` return [`Error::Unavailable`], which says who holds it; `try_run` and `try_acquire`
-//! return `None` or `false`.
+//! return `None` or `false`. [`at_most_every`](AdvisoryTransaction::at_most_every) and
+//! [`once`](AdvisoryTransaction::once) also skip work that was run already: see [jobs](guide::jobs).
 //!
 //! With the feature `async`, [`AsyncAdvisoryConnection`] has the same methods for `diesel-async`. The
 //! attribute [`#[advisory]`](macro@advisory) puts a whole function under a lock. [`inspect`] lists locks
@@ -81,7 +82,8 @@
 //! - To change one row at a time, lock the row: `SELECT … FOR UPDATE` also excludes code that does not know
 //!   of any lock. An advisory lock excludes only those who ask for it.
 //! - To hand out jobs to workers, use `FOR UPDATE SKIP LOCKED`, which finds a free job in a single query.
-//! - To do something only once *ever*, use a unique constraint: a lock leaves no record after its release.
+//! - To do something only once *ever*, a lock is not enough, because it leaves no record after its release. Use a
+//!   unique constraint, or [`once`](AdvisoryTransaction::once), which keeps a record beside the lock.
 //! - To guard something outside of the database, a lock alone is not enough. A process whose connection is
 //!   lost has lost the lock, and may not know yet. Use a [fencing token](FencingToken), so that the resource
 //!   rejects a stale holder.
@@ -170,6 +172,12 @@
 //! - [Many locks at once](guide#many-locks-at-once)
 //! - [A nightly job](guide#a-nightly-job) that every instance starts, and one runs
 //!
+//! # More to read
+//!
+//! - [How it works](guide::how_it_works): what is sent for a lock, in pictures
+//! - [Compared with](guide::compared) SQL by hand, sqlx, django-pglock, DistributedLock, ShedLock, etcd and Consul
+//! - [Answers](guide::answers) to what users of such libraries complain about
+//!
 //! # Keys
 //!
 //! The key of a name is the first 8 bytes of its BLAKE3 hash. That will never change. See
@@ -183,7 +191,7 @@
 //! | `macros` | yes | the attribute [`#[advisory]`](macro@advisory) |
 //! | `async` | no | [the same locks for `diesel-async`](AsyncAdvisoryConnection), without libpq |
 //! | `migrations` | no | [migrations that run once](migrations), however many processes start, and those of the lock [`catalog`] |
-//! | `tracing` | no | an event while migrations wait for another process |
+//! | `tracing` | no | [a span for each lock](trace), from asking to release, and events |
 //! | `django-pglock` | no | [`LockKey::django_pglock`], for locks that a Django application takes too |
 //!
 //! # Versions
@@ -197,7 +205,8 @@
         feature = "async",
         feature = "django-pglock",
         feature = "macros",
-        feature = "migrations"
+        feature = "migrations",
+        feature = "tracing"
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]
@@ -216,6 +225,10 @@ mod lock;
 pub mod migrations;
 mod protocol;
 mod sql;
+#[cfg(not(feature = "tracing"))]
+mod trace;
+#[cfg(feature = "tracing")]
+pub mod trace;
 
 #[cfg(feature = "async")]
 pub use self::asynchronous::{

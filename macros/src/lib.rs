@@ -93,7 +93,9 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `timeout = "2s"` | the session's `lock_timeout` | How long to wait for the lock. The units are `ms`, `s`, `m` and `h`. An expression of type `Duration` or `Option<Duration>` works too, and can use the arguments. `None` waits without a limit |
 /// | `no_wait` | it waits | Does not wait for the lock |
-/// | `skip` | it fails | Returns `Ok(None)` if the lock is unavailable, [see below](#skip). Needs `no_wait` or `timeout` |
+/// | `skip` | it fails | Returns `Ok(None)` if the lock is unavailable or the function is not due, [see below](#skip). Needs `no_wait`, `timeout`, `every` or `once` |
+/// | `every = "20h"` | always | Runs the body only if it was not started for that long. An expression of type `Duration` works too. Needs the lock catalog |
+/// | `once` | always | Runs the body only if it was never run under this id, which has to be a name. Needs the lock catalog |
 /// | `shared` | exclusive | Takes a shared lock, which excludes only exclusive ones |
 /// | `allow_standby` | refused | Takes the lock on a standby too, where it excludes only sessions of that server |
 /// | `session` | a transaction | Holds the lock for the session. No transaction is opened: each statement commits on its own |
@@ -130,6 +132,27 @@ use proc_macro::TokenStream;
 /// # let held = other.advisory_session("reminders").acquire()?;
 /// # assert_eq!(send_reminders(conn)?, None);
 /// # held.release()?;
+/// # Ok::<_, diesel_advisory::Error>(())
+/// ```
+///
+/// The same for a job that should run once a night, whichever instance comes first:
+///
+/// ```
+/// # use diesel_advisory_sandbox::schema::invoices;
+/// use diesel::prelude::*;
+/// use diesel_advisory::advisory;
+///
+/// #[advisory("nightly:{today}", once, no_wait, skip)]
+/// fn clean_up(conn: &mut PgConnection, today: &str) -> QueryResult<Option<usize>> {
+///     diesel::delete(invoices::table.filter(invoices::paid)).execute(conn).map(Some)
+/// }
+///
+/// # diesel_advisory_sandbox::doctest!(conn);
+/// # diesel_advisory::catalog::install(conn)?;
+/// if clean_up(conn, "2026-11-25")?.is_none() {
+///     println!("it was done, or another instance does it now");
+/// }
+/// # assert_eq!(clean_up(conn, "2026-11-25")?, None);
 /// # Ok::<_, diesel_advisory::Error>(())
 /// ```
 ///
@@ -199,7 +222,8 @@ use proc_macro::TokenStream;
 /// # Errors
 ///
 /// Those of `run`, converted to the error type of the function: if the body fails, you get its error.
-/// Otherwise, `Error::Unavailable` if the wait ended without the lock, unless there is `skip`;
+/// Otherwise, `Error::Unavailable` if the wait ended without the lock, and `Error::NotDue` if the function is not
+/// due, unless there is `skip`;
 /// `Error::InTransaction` if there is `session` and a transaction is open; `Error::Database` if the
 /// lock, the `BEGIN` or the `COMMIT` failed.
 ///

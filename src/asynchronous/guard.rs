@@ -16,6 +16,7 @@ use crate::protocol::look::is_held;
 use crate::protocol::session::release;
 use crate::protocol::token::token;
 use crate::sql::release::{HeldLocks, release_after_rollback};
+use crate::trace::Trace;
 
 /// A lock, or a set of them, that the session of an asynchronous connection holds. Derefs to the
 /// connection.
@@ -41,6 +42,7 @@ where
     conn: Option<D>,
     locks: HeldLocks,
     released: bool,
+    trace: Trace,
 }
 
 impl<C, D> AsyncAdvisoryGuard<D>
@@ -48,11 +50,12 @@ where
     C: AsyncPgTransactions,
     D: DerefMut<Target = C> + Send,
 {
-    pub(super) fn new(conn: D, locks: HeldLocks) -> Self {
+    pub(super) fn new(conn: D, locks: HeldLocks, trace: Trace) -> Self {
         Self {
             conn: Some(conn),
             locks,
             released: false,
+            trace,
         }
     }
 
@@ -121,10 +124,15 @@ where
     pub fn release_into(mut self) -> impl Future<Output = Result<D, Error>> + Send {
         async move {
             self.released = true;
-            let mut conn = Unfinished::new(&mut **self.conn.as_mut().expect(GIVEN_BACK));
-            let released = release(&mut conn.link(), &self.locks).await;
-            conn.done();
-            released?;
+            let conn = &mut **self.conn.as_mut().expect(GIVEN_BACK);
+            let releasing = async {
+                let mut conn = Unfinished::new(conn);
+                let released = release(&mut conn.link(), &self.locks).await;
+                conn.done();
+                released
+            };
+            let released = self.trace.around(releasing).await;
+            self.trace.checked(released)?;
             Ok(self.conn.take().expect(GIVEN_BACK))
         }
     }
@@ -265,12 +273,17 @@ where
         }
     }
 
+    pub(super) fn trace(&self) -> Trace {
+        self.trace.clone()
+    }
+
     pub(super) async fn run<T, E, F>(mut self, f: F) -> Result<T, E>
     where
         F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
         E: From<Error>,
     {
-        match f(&mut **self.conn.as_mut().expect(GIVEN_BACK)).await {
+        let work = f(&mut **self.conn.as_mut().expect(GIVEN_BACK));
+        match self.trace.around(work).await {
             Ok(value) => {
                 self.release().await?;
                 Ok(value)
@@ -294,12 +307,14 @@ where
         let Some(conn) = self.conn.as_mut().filter(|_| !self.released) else {
             return;
         };
-        let mut link = Async(&mut **conn);
-        if link.is_cut_off() || !matches!(link.transaction_depth(), Ok(None)) {
-            end_session(&mut **conn);
-        } else {
-            hand_over(&mut **conn, &release_after_rollback(&self.locks));
-        }
+        self.trace.inside(|| {
+            let mut link = Async(&mut **conn);
+            if link.is_cut_off() || !matches!(link.transaction_depth(), Ok(None)) {
+                end_session(&mut **conn);
+            } else {
+                hand_over(&mut **conn, &release_after_rollback(&self.locks));
+            }
+        });
     }
 }
 

@@ -13,8 +13,10 @@ use crate::error::Error;
 use crate::lock::interval::Interval;
 use crate::lock::interval_options::interval_options;
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::interval::{acquire_due, finish, put_back};
 use crate::sql::runs::Claimed;
+use crate::trace::{Scope, Trace};
 
 /// A builder for work under a session lock that starts at most once in a while, made by
 /// [`AsyncAdvisorySession::at_most_every`](crate::AsyncAdvisorySession::at_most_every) and
@@ -114,17 +116,21 @@ where
         E: From<Error> + Send,
     {
         async move {
+            let trace = Trace::begin(&self.request, Scope::Session);
             let retry = self.retry_failed;
-            let mut conn = Unfinished::new(&mut *self.conn);
-            let started = async {
-                let link = &mut conn.link();
-                let attempt = acquire_due(link, self.request, self.interval, retry).await?;
-                attempt.or_unavailable(link).await
+            let starting = async {
+                let mut conn = Unfinished::new(&mut *self.conn);
+                let started = async {
+                    let link = &mut conn.link();
+                    let attempt = acquire_due(link, self.request, self.interval, retry).await?;
+                    attempt.or_unavailable(link).await
+                };
+                let started = started.await;
+                conn.done();
+                started
             };
-            let started = started.await;
-            conn.done();
-            let (held, claimed) = started?;
-            let guard = AsyncAdvisoryGuard::new(self.conn, held);
+            let (held, claimed) = trace.decided(trace.around(starting).await)?;
+            let guard = AsyncAdvisoryGuard::new(self.conn, held, trace);
             run(guard, claimed, retry, f).await
         }
     }
@@ -173,13 +179,19 @@ where
         E: From<Error> + Send,
     {
         async move {
+            let trace = Trace::begin(&self.request, Scope::Session);
             let retry = self.retry_failed;
-            let mut conn = Unfinished::new(&mut *self.conn);
-            let attempt = acquire_due(&mut conn.link(), self.request, self.interval, retry).await;
-            conn.done();
-            match attempt?.granted() {
+            let starting = async {
+                let mut conn = Unfinished::new(&mut *self.conn);
+                let link = &mut conn.link();
+                let attempt = acquire_due(link, self.request, self.interval, retry).await;
+                conn.done();
+                attempt
+            };
+            let attempt = trace.around(starting).await;
+            match Attempt::told(attempt, &trace)? {
                 Some((held, claimed)) => {
-                    let guard = AsyncAdvisoryGuard::new(self.conn, held);
+                    let guard = AsyncAdvisoryGuard::new(self.conn, held, trace);
                     run(guard, claimed, retry, f).await.map(Some)
                 }
                 None => Ok(None),
@@ -212,8 +224,9 @@ where
     F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
     E: From<Error>,
 {
+    let trace = guard.trace();
     let worked = {
-        let mut work = pin!(f(&mut guard));
+        let mut work = pin!(trace.around(f(&mut guard)));
         let poll = |context: &mut Context<'_>| {
             let poll = AssertUnwindSafe(|| work.as_mut().poll(context));
             match catch_unwind(poll) {
@@ -223,16 +236,21 @@ where
         };
         poll_fn(poll).await
     };
-    let mut conn = Unfinished::new(&mut *guard);
-    let finished = match &worked {
-        Ok(Ok(_)) => finish(&mut conn.link(), &claimed).await,
-        Ok(Err(_)) | Err(_) if retry_failed => {
-            put_back(&mut conn.link(), &claimed).await;
+    let is_done = matches!(worked, Ok(Ok(_)));
+    let telling = async {
+        let mut conn = Unfinished::new(&mut *guard);
+        let finished = if is_done {
+            finish(&mut conn.link(), &claimed).await
+        } else {
+            if retry_failed {
+                put_back(&mut conn.link(), &claimed).await;
+            }
             Ok(())
-        }
-        Ok(Err(_)) | Err(_) => Ok(()),
+        };
+        conn.done();
+        finished
     };
-    conn.done();
+    let finished = trace.checked(trace.around(telling).await);
     let released = guard.release().await;
     let value = worked.unwrap_or_else(|panic| resume_unwind(panic))?;
     released?;

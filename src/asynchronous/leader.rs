@@ -17,6 +17,7 @@ use crate::lease::clock::Moment;
 use crate::lease::handle::{GivenUp, Lease};
 use crate::lease::leader::{Campaign, Change, Next, OnChange, Plan, after, is_final};
 use crate::lease::options::leader_options;
+use crate::trace::{Scope, Trace};
 
 /// Runs work in one process at a time, for as long as it takes: a candidate that leads whenever it gets the lock.
 ///
@@ -119,9 +120,13 @@ impl AsyncLeader<'_> {
                     None => return Ok(None),
                     Some(Err(error)) => campaign.failed(&*error.into()),
                     Some(Ok(mut conn)) => {
-                        let shutdown = shutdown.as_mut();
-                        let led =
-                            lead(&plan, &mut campaign, &mut *conn, shutdown, work.clone()).await;
+                        let led = {
+                            let trace = Trace::begin(&plan.request(), Scope::Lease);
+                            let (shutdown, work) = (shutdown.as_mut(), work.clone());
+                            let leading =
+                                lead(&plan, &mut campaign, &mut *conn, shutdown, work, &trace);
+                            trace.around(leading).await
+                        };
                         // Back to its pool, before anything is paused for.
                         drop(conn);
                         match led? {
@@ -146,16 +151,18 @@ async fn lead<C, R, S, F>(
     conn: &mut C,
     mut shutdown: Pin<&mut S>,
     work: F,
+    trace: &Trace,
 ) -> Result<Next<R, Duration>, Error>
 where
     C: AsyncPgTransactions,
     S: Future,
     F: AsyncFunc<Lease, R>,
 {
+    let ttl = plan.ttl;
     let mut answered = None;
     loop {
-        let (request, ttl) = (plan.request(), plan.ttl);
-        let lease = Lease::of(&request, ttl);
+        let request = plan.request();
+        let lease = Lease::of(&request, ttl, trace);
         let taking = Term::take(&mut *conn, request, ttl, Some(plan.name()), true);
         let taken = match unless(shutdown.as_mut(), timeout(ttl.get(), taking)).await {
             None => return Ok(Next::ShutDown),
@@ -165,10 +172,16 @@ where
         let pause = match taken {
             Err(Error::Unavailable(unavailable)) => {
                 answered = answered.or(Some(Moment::now()));
+                trace.refused(&unavailable);
                 campaign.follows(unavailable.holders.first())
             }
-            Err(error) if is_final(&error) => return Err(error),
-            Err(error) => return Ok(Next::Again(campaign.failed(&error))),
+            Err(error) => {
+                trace.failed(&error);
+                if is_final(&error) {
+                    return Err(error);
+                }
+                return Ok(Next::Again(campaign.failed(&error)));
+            }
             Ok(None) => campaign.follows(None),
             Ok(Some(term)) => {
                 let answered = answered.unwrap_or_else(Moment::now);
@@ -176,8 +189,12 @@ where
                 let begun = unless(shutdown.as_mut(), term.begin(&lease, delay)).await;
                 return Ok(match begun {
                     None => Next::ShutDown,
-                    Some(Err(error)) => Next::Again(campaign.failed(&error)),
+                    Some(Err(error)) => {
+                        trace.failed(&error);
+                        Next::Again(campaign.failed(&error))
+                    }
                     Some(Ok(term)) => {
+                        trace.taken();
                         campaign.leads(&lease);
                         campaign.after(serve(term, &lease, shutdown, work).await)
                     }

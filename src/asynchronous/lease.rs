@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::lease::clock::TimeToLive;
 use crate::lease::handle::Lease;
 use crate::lock::request::Request;
+use crate::trace::{Scope, Trace};
 
 /// A builder for a lease, made by [`AsyncAdvisorySession::lease`](crate::AsyncAdvisorySession::lease).
 ///
@@ -171,26 +172,36 @@ where
         E: From<Error> + Send,
     {
         let request = self.request.into_owned();
-        let lease = Lease::of(&request, self.ttl);
-        let taken = Term::take(&mut *self.conn, request, self.ttl, None, or_error);
-        let Some(term) = taken.await? else {
-            return Ok(None);
-        };
-        let mut term = term.begin(&lease, None).await?;
-        let (ended, in_time) = term.work(&lease, f).await;
-        let finished = term.finish(&lease).await;
-        match ended {
-            Ended::Returned(done) => {
-                let value = done?;
-                in_time?;
-                finished?;
-                Ok(Some(value))
+        let trace = Trace::begin(&request, Scope::Lease);
+        let told = trace.clone();
+        told.around(async move {
+            let lease = Lease::of(&request, self.ttl, &trace);
+            let taken = async {
+                let taken = Term::take(&mut *self.conn, request, self.ttl, None, or_error).await?;
+                match taken {
+                    Some(term) => term.begin(&lease, None).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let Some(mut term) = trace.decided_if(taken.await)? else {
+                return Ok(None);
+            };
+            let (ended, in_time) = term.work(&lease, f).await;
+            let finished = trace.checked(term.finish(&lease).await);
+            match ended {
+                Ended::Returned(done) => {
+                    let value = done?;
+                    in_time?;
+                    finished?;
+                    Ok(Some(value))
+                }
+                Ended::Dropped => {
+                    in_time?;
+                    finished?;
+                    Err(Error::ShutDown.into())
+                }
             }
-            Ended::Dropped => {
-                in_time?;
-                finished?;
-                Err(Error::ShutDown.into())
-            }
-        }
+        })
+        .await
     }
 }

@@ -17,6 +17,7 @@ use crate::sql::answer::marked;
 use crate::sql::look::Look;
 use crate::sql::release::END_SESSION;
 use crate::sql::statement::Statement;
+use crate::trace::{Ending, session_ended};
 
 /// An asynchronous connection to PostgreSQL whose transactions Diesel keeps count of: what the locks of
 /// all scopes can be taken on.
@@ -223,6 +224,7 @@ impl<C: AsyncPgTransactions> Drop for Unfinished<'_, C> {
 pub(crate) fn end_session<C: AsyncPgTransactions>(conn: &mut C) {
     hand_over(conn, END_SESSION);
     Async(conn).set_broken();
+    session_ended(Ending::Cancelled);
 }
 
 /// Hands statements to the driver, which sends them after all others whether or not somebody waits

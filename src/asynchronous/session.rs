@@ -13,7 +13,9 @@ use crate::error::Error;
 use crate::lock::interval_options::session_interval;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::session;
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock of the session, made by
 /// [`AsyncAdvisoryConnection::advisory_session`](crate::AsyncAdvisoryConnection::advisory_session) or
@@ -253,15 +255,21 @@ where
     /// ```
     pub fn acquire(mut self) -> impl Future<Output = Result<AsyncAdvisoryGuard<D>, Error>> + Send {
         async move {
-            let mut conn = Unfinished::new(&mut *self.conn);
-            let held = async {
-                let link = &mut conn.link();
-                let attempt = session::acquire(link, self.request).await?;
-                attempt.or_unavailable(link).await
-            };
-            let held = held.await;
-            conn.done();
-            Ok(AsyncAdvisoryGuard::new(self.conn, held?))
+            let trace = Trace::begin(&self.request, Scope::Session);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(&mut *self.conn);
+                let held = async {
+                    let link = &mut conn.link();
+                    let attempt = session::acquire(link, self.request).await?;
+                    attempt.or_unavailable(link).await
+                };
+                let held = held.await;
+                conn.done();
+                let held = trace.decided(held)?;
+                Ok(AsyncAdvisoryGuard::new(self.conn, held, trace))
+            })
+            .await
         }
     }
 
@@ -292,11 +300,16 @@ where
         mut self,
     ) -> impl Future<Output = Result<Option<AsyncAdvisoryGuard<D>>, Error>> + Send {
         async move {
-            let mut conn = Unfinished::new(&mut *self.conn);
-            let attempt = session::acquire(&mut conn.link(), self.request).await;
-            conn.done();
-            let held = attempt?.granted();
-            Ok(held.map(|held| AsyncAdvisoryGuard::new(self.conn, held)))
+            let trace = Trace::begin(&self.request, Scope::Session);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(&mut *self.conn);
+                let attempt = session::acquire(&mut conn.link(), self.request).await;
+                conn.done();
+                let held = Attempt::told(attempt, &trace)?;
+                Ok(held.map(|held| AsyncAdvisoryGuard::new(self.conn, held, trace)))
+            })
+            .await
         }
     }
 }

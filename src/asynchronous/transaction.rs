@@ -10,7 +10,9 @@ use crate::lock::interval_options::transaction_interval;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::interval::{DueWork, commit_due, open_due, roll_back_due};
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock around a transaction of its own, made by
 /// [`AsyncAdvisoryConnection::advisory`](crate::AsyncAdvisoryConnection::advisory).
@@ -104,16 +106,23 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
         E: From<Error> + Send,
     {
         async move {
-            let mut conn = Unfinished::new(self.conn);
-            let result = async {
-                let link = &mut conn.link();
-                let attempt = open_due(link, self.request, self.modes, self.interval).await?;
-                let open = attempt.or_unavailable(link).await?;
-                run_in(link, open, f).await
-            };
-            let result = result.await;
-            conn.done();
-            result
+            let trace = Trace::begin(&self.request, Scope::Transaction);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(self.conn);
+                let result = async {
+                    let link = &mut conn.link();
+                    let open = match open_due(link, self.request, self.modes, self.interval).await {
+                        Ok(attempt) => attempt.or_unavailable(link).await,
+                        Err(error) => Err(error),
+                    };
+                    run_in(link, trace.decided(open)?, f, &trace).await
+                };
+                let result = result.await;
+                conn.done();
+                result
+            })
+            .await
         }
     }
 
@@ -158,20 +167,23 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryTransaction<'_, '_, C> {
         E: From<Error> + Send,
     {
         async move {
-            let mut conn = Unfinished::new(self.conn);
-            let result = async {
-                let link = &mut conn.link();
-                match open_due(link, self.request, self.modes, self.interval)
-                    .await?
-                    .granted()
-                {
-                    Some(open) => run_in(link, open, f).await.map(Some),
-                    None => Ok(None),
-                }
-            };
-            let result = result.await;
-            conn.done();
-            result
+            let trace = Trace::begin(&self.request, Scope::Transaction);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(self.conn);
+                let result = async {
+                    let link = &mut conn.link();
+                    let attempt = open_due(link, self.request, self.modes, self.interval).await;
+                    match Attempt::told(attempt, &trace)? {
+                        Some(open) => run_in(link, open, f, &trace).await.map(Some),
+                        None => Ok(None),
+                    }
+                };
+                let result = result.await;
+                conn.done();
+                result
+            })
+            .await
         }
     }
 }
@@ -203,7 +215,12 @@ transaction_interval! {
     }
 }
 
-async fn run_in<C, T, E, F>(link: &mut Async<'_, C>, open: DueWork, f: F) -> Result<T, E>
+async fn run_in<C, T, E, F>(
+    link: &mut Async<'_, C>,
+    open: DueWork,
+    f: F,
+    trace: &Trace,
+) -> Result<T, E>
 where
     C: AsyncPgTransactions,
     F: for<'r> AsyncFunc<&'r mut C, Result<T, E>>,
@@ -211,7 +228,7 @@ where
 {
     match f(link.0).await {
         Ok(value) => {
-            commit_due(link, open).await?;
+            trace.checked(commit_due(link, open).await)?;
             Ok(value)
         }
         Err(error) => {

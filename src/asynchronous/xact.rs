@@ -6,7 +6,9 @@ use super::link::{AsyncPgTransactions, Unfinished};
 use crate::error::Error;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::xact;
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock in the open transaction, made by
 /// [`AsyncAdvisoryConnection::advisory_xact`](crate::AsyncAdvisoryConnection::advisory_xact).
@@ -71,15 +73,20 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryXact<'_, '_, C> {
     /// ```
     pub fn acquire(self) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
-            let mut conn = Unfinished::new(self.conn);
-            let result = async {
-                let link = &mut conn.link();
-                let attempt = xact::acquire(link, self.request).await?;
-                attempt.or_unavailable(link).await
-            };
-            let result = result.await;
-            conn.done();
-            result
+            let trace = Trace::begin(&self.request, Scope::Xact);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(self.conn);
+                let result = async {
+                    let link = &mut conn.link();
+                    let attempt = xact::acquire(link, self.request).await?;
+                    attempt.or_unavailable(link).await
+                };
+                let result = result.await;
+                conn.done();
+                trace.decided(result)
+            })
+            .await
         }
     }
 
@@ -114,10 +121,16 @@ impl<C: AsyncPgTransactions> AsyncAdvisoryXact<'_, '_, C> {
     /// ```
     pub fn try_acquire(self) -> impl Future<Output = Result<bool, Error>> + Send {
         async move {
-            let mut conn = Unfinished::new(self.conn);
-            let attempt = xact::acquire(&mut conn.link(), self.request).await;
-            conn.done();
-            Ok(attempt?.granted().is_some())
+            let trace = Trace::begin(&self.request, Scope::Xact);
+            let told = trace.clone();
+            told.around(async move {
+                let mut conn = Unfinished::new(self.conn);
+                let attempt = xact::acquire(&mut conn.link(), self.request).await;
+                conn.done();
+                let acquired = Attempt::told(attempt, &trace)?;
+                Ok(acquired.is_some())
+            })
+            .await
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::protocol::look::is_held;
 use crate::protocol::session::release;
 use crate::protocol::token::token;
 use crate::sql::release::HeldLocks;
+use crate::trace::Trace;
 
 /// A lock, or a set of them, that this session holds. Derefs to the connection.
 ///
@@ -33,16 +34,18 @@ where
     /// `None` once the connection was given back.
     conn: Option<D>,
     locks: HeldLocks,
+    trace: Trace,
 }
 
 impl<D> AdvisoryGuard<D>
 where
     D: DerefMut<Target: PgTransactions>,
 {
-    pub(crate) fn new(conn: D, locks: HeldLocks) -> Self {
+    pub(crate) fn new(conn: D, locks: HeldLocks, trace: Trace) -> Self {
         Self {
             conn: Some(conn),
             locks,
+            trace,
         }
     }
 
@@ -102,7 +105,10 @@ where
     )]
     pub fn release_into(mut self) -> Result<D, Error> {
         let mut conn = self.conn.take().expect(GIVEN_BACK);
-        ready(release(&mut Blocking(&mut *conn), &self.locks))?;
+        let released = self
+            .trace
+            .inside(|| ready(release(&mut Blocking(&mut *conn), &self.locks)));
+        self.trace.checked(released)?;
         Ok(conn)
     }
 
@@ -169,6 +175,10 @@ where
         ready(token(&mut Blocking(&mut **conn), &self.locks))
     }
 
+    pub(super) fn trace(&self) -> Trace {
+        self.trace.clone()
+    }
+
     pub(super) fn run<T, E>(
         mut self,
         f: impl FnOnce(&mut D::Target) -> Result<T, E>,
@@ -176,7 +186,8 @@ where
     where
         E: From<Error>,
     {
-        let value = f(&mut self)?;
+        let trace = self.trace.clone();
+        let value = trace.inside(|| f(&mut self))?;
         self.release()?;
         Ok(value)
     }
@@ -191,7 +202,10 @@ where
 {
     fn drop(&mut self) {
         if let Some(conn) = &mut self.conn {
-            let _ = ready(release(&mut Blocking(&mut **conn), &self.locks));
+            let released = self
+                .trace
+                .inside(|| ready(release(&mut Blocking(&mut **conn), &self.locks)));
+            let _ = self.trace.checked(released);
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::lock::request::Request;
 use crate::protocol::attempt::Attempt;
 use crate::protocol::interval::{acquire_due, finish, put_back};
 use crate::protocol::link::ready;
-use crate::sql::release::HeldLocks;
 use crate::sql::runs::Claimed;
+use crate::trace::{Scope, Trace};
 
 /// A builder for work under a session lock that starts at most once in a while, made by
 /// [`AdvisorySession::at_most_every`](crate::AdvisorySession::at_most_every) and
@@ -101,11 +101,16 @@ where
         F: FnOnce(&mut D::Target) -> Result<T, E>,
         E: From<Error>,
     {
+        let trace = Trace::begin(&self.request, Scope::Session);
         let mut conn = Blocking(&mut *self.conn);
         let retry = self.retry_failed;
-        let attempt = ready(acquire_due(&mut conn, self.request, self.interval, retry))?;
-        let (held, claimed) = ready(attempt.or_unavailable(&mut conn))?;
-        Run::new(self.conn, held, claimed, retry).run(f)
+        let acquired = trace.inside(|| {
+            let attempt = ready(acquire_due(&mut conn, self.request, self.interval, retry))?;
+            ready(attempt.or_unavailable(&mut conn))
+        });
+        let (held, claimed) = trace.decided(acquired)?;
+        let guard = AdvisoryGuard::new(self.conn, held, trace);
+        Run::new(guard, claimed, retry).run(f)
     }
 
     /// Runs the closure if it is due, or returns `None` without calling it if it is not, or if the lock is
@@ -142,14 +147,16 @@ where
         F: FnOnce(&mut D::Target) -> Result<T, E>,
         E: From<Error>,
     {
+        let trace = Trace::begin(&self.request, Scope::Session);
         let mut conn = Blocking(&mut *self.conn);
         let retry = self.retry_failed;
-        let attempt: Attempt<'a, _> =
-            ready(acquire_due(&mut conn, self.request, self.interval, retry))?;
-        let Some((held, claimed)) = attempt.granted() else {
+        let attempt: Result<Attempt<'a, _>, _> =
+            trace.inside(|| ready(acquire_due(&mut conn, self.request, self.interval, retry)));
+        let Some((held, claimed)) = Attempt::told(attempt, &trace)? else {
             return Ok(None);
         };
-        Run::new(self.conn, held, claimed, retry).run(f).map(Some)
+        let guard = AdvisoryGuard::new(self.conn, held, trace);
+        Run::new(guard, claimed, retry).run(f).map(Some)
     }
 }
 
@@ -179,9 +186,9 @@ impl<D> Run<D>
 where
     D: DerefMut<Target: PgTransactions>,
 {
-    fn new(conn: D, held: HeldLocks, claimed: Claimed, retry_failed: bool) -> Self {
+    fn new(guard: AdvisoryGuard<D>, claimed: Claimed, retry_failed: bool) -> Self {
         Self {
-            guard: Some(AdvisoryGuard::new(conn, held)),
+            guard: Some(guard),
             claimed,
             retry_failed,
         }
@@ -192,9 +199,12 @@ where
         E: From<Error>,
     {
         let guard = self.guard.as_mut().expect("nothing has taken it yet");
-        let value = f(guard)?;
+        let trace = guard.trace();
+        let value = trace.inside(|| f(guard))?;
         if let Some(mut guard) = self.guard.take() {
-            let finished = ready(finish(&mut Blocking(&mut *guard), &self.claimed));
+            let finished =
+                trace.inside(|| ready(finish(&mut Blocking(&mut *guard), &self.claimed)));
+            let finished = trace.checked(finished);
             guard.release()?;
             finished?;
         }
@@ -208,7 +218,8 @@ where
 {
     fn drop(&mut self) {
         if let Some(guard) = self.guard.as_mut().filter(|_| self.retry_failed) {
-            ready(put_back(&mut Blocking(&mut **guard), &self.claimed));
+            let trace = guard.trace();
+            trace.inside(|| ready(put_back(&mut Blocking(&mut **guard), &self.claimed)));
         }
     }
 }

@@ -88,6 +88,12 @@ pub(super) enum Taken {
     Unavailable,
 }
 
+impl Taken {
+    pub(super) fn held(self) -> Option<()> {
+        matches!(self, Self::Held).then_some(())
+    }
+}
+
 impl Keeper {
     pub(super) fn spawn<D>(conn: D, request: Request<'static>, taking: Taking) -> Self
     where
@@ -227,14 +233,15 @@ impl Thread {
             let Order::Take(lease) = order else {
                 continue;
             };
-            let taken = self.take(&mut *conn);
+            let trace = lease.trace();
+            let taken = trace.inside(|| self.take(&mut *conn));
             if matches!(taken, Ok(_) | Err(Error::Unavailable(_))) {
                 answered = answered.or(Some(Moment::now()));
             }
             let event = match taken {
                 Ok(Some(locks)) => {
                     self.tell(Event::Granted);
-                    let event = self.keep(&mut *conn, &lease, &locks, answered);
+                    let event = trace.inside(|| self.keep(&mut *conn, &lease, &locks, answered));
                     drop(conn);
                     return self.tell(event);
                 }

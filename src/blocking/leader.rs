@@ -10,6 +10,7 @@ use crate::lease::handle::{GivenUp, Lease};
 use crate::lease::leader::{Campaign, Change, Next, OnChange, Plan, after, is_final};
 use crate::lease::options::leader_options;
 use crate::lease::shutdown::Shutdown;
+use crate::trace::{Scope, Trace};
 
 /// Runs work in one process at a time, for as long as it takes: a candidate that leads whenever it gets the lock.
 ///
@@ -125,18 +126,32 @@ fn lead<R>(
     shutdown: &Shutdown,
     work: &mut impl FnMut(Lease) -> R,
 ) -> Result<Next<R, Duration>, Error> {
+    let request = plan.request();
+    let trace = Trace::begin(&request, Scope::Lease);
     loop {
-        let lease = Lease::of(&plan.request(), plan.ttl);
+        let lease = Lease::of(&request, plan.ttl, &trace);
         let stop = keeper.stop();
-        let pause = match shutdown.during(move || stop.stop(), || keeper.try_take(&lease)) {
-            Err(Error::Unavailable(unavailable)) => campaign.follows(unavailable.holders.first()),
-            Err(error) if is_final(&error) => return Err(error),
+        let taken =
+            trace.inside(|| shutdown.during(move || stop.stop(), || keeper.try_take(&lease)));
+        let pause = match taken {
+            Err(Error::Unavailable(unavailable)) => {
+                trace.refused(&unavailable);
+                campaign.follows(unavailable.holders.first())
+            }
             Err(Error::ShutDown) => return Ok(Next::ShutDown),
-            Err(error) => return Ok(Next::Again(campaign.failed(&error))),
+            Err(error) => {
+                trace.failed(&error);
+                if is_final(&error) {
+                    return Err(error);
+                }
+                return Ok(Next::Again(campaign.failed(&error)));
+            }
             Ok(Taken::Unavailable) => campaign.follows(None),
             Ok(Taken::Held) => {
+                trace.taken();
                 campaign.leads(&lease);
-                return Ok(campaign.after(serve(keeper, &lease, shutdown, work)));
+                let served = trace.inside(|| serve(keeper, &lease, shutdown, work));
+                return Ok(campaign.after(served));
             }
         };
         if shutdown.pause(pause) {

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::lease::clock::TimeToLive;
 use crate::lease::handle::Lease;
 use crate::lock::request::Request;
+use crate::trace::{Scope, Trace};
 
 /// A builder for a lease, made by [`AdvisorySession::lease`](crate::AdvisorySession::lease).
 ///
@@ -149,7 +150,8 @@ where
         E: From<Error>,
     {
         let request = self.request.into_owned();
-        let lease = Lease::of(&request, self.ttl);
+        let trace = Trace::begin(&request, Scope::Lease);
+        let lease = Lease::of(&request, self.ttl, &trace);
         let taking = Taking {
             ttl: self.ttl,
             or_error,
@@ -158,15 +160,15 @@ where
             name: None,
         };
         let keeper = Keeper::spawn(self.conn, request, taking);
-        match keeper.take(&lease)? {
-            Taken::Unavailable => Ok(None),
-            Taken::Held => {
-                let worked = keeper.work(&lease, f);
-                let value = worked.returned?;
-                worked.in_time?;
-                worked.finished?;
-                Ok(Some(value))
-            }
+        let taken = trace.inside(|| keeper.take(&lease));
+        if trace.decided_if(taken.map(Taken::held))?.is_none() {
+            return Ok(None);
         }
+        let worked = trace.inside(|| keeper.work(&lease, f));
+        let finished = trace.checked(worked.finished);
+        let value = worked.returned?;
+        worked.in_time?;
+        finished?;
+        Ok(Some(value))
     }
 }

@@ -11,8 +11,10 @@ use crate::error::Error;
 use crate::lock::interval_options::session_interval;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::link::ready;
 use crate::protocol::session;
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock of the session, made by
 /// [`AdvisoryConnection::advisory_session`](crate::AdvisoryConnection::advisory_session) or
@@ -221,10 +223,14 @@ where
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn acquire(mut self) -> Result<AdvisoryGuard<D>, Error> {
+        let trace = Trace::begin(&self.request, Scope::Session);
         let mut conn = Blocking(&mut *self.conn);
-        let attempt = ready(session::acquire(&mut conn, self.request))?;
-        let held = ready(attempt.or_unavailable(&mut conn))?;
-        Ok(AdvisoryGuard::new(self.conn, held))
+        let held = trace.inside(|| {
+            let attempt = ready(session::acquire(&mut conn, self.request))?;
+            ready(attempt.or_unavailable(&mut conn))
+        });
+        let held = trace.decided(held)?;
+        Ok(AdvisoryGuard::new(self.conn, held, trace))
     }
 
     /// Acquires the lock for the session, or returns `None` if it is unavailable.
@@ -247,9 +253,11 @@ where
     /// # Ok::<_, Error>(())
     /// ```
     pub fn try_acquire(mut self) -> Result<Option<AdvisoryGuard<D>>, Error> {
+        let trace = Trace::begin(&self.request, Scope::Session);
         let mut conn = Blocking(&mut *self.conn);
-        let held = ready(session::acquire(&mut conn, self.request))?.granted();
-        Ok(held.map(|held| AdvisoryGuard::new(self.conn, held)))
+        let attempt = trace.inside(|| ready(session::acquire(&mut conn, self.request)));
+        let held = Attempt::told(attempt, &trace)?;
+        Ok(held.map(|held| AdvisoryGuard::new(self.conn, held, trace)))
     }
 }
 

@@ -7,8 +7,10 @@ use crate::lock::interval_options::transaction_interval;
 use crate::lock::modes::TransactionModes;
 use crate::lock::options::{lock_options, transaction_options};
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::interval::{DueWork, commit_due, open_due, roll_back_due};
 use crate::protocol::link::ready;
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock around a transaction of its own, made by
 /// [`AdvisoryConnection::advisory`](crate::AdvisoryConnection::advisory).
@@ -93,10 +95,14 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
         F: FnOnce(&mut C) -> Result<T, E>,
         E: From<Error>,
     {
+        let trace = Trace::begin(&self.request, Scope::Transaction);
         let mut conn = Blocking(self.conn);
-        let attempt = ready(open_due(&mut conn, self.request, self.modes, self.interval))?;
-        let open = ready(attempt.or_unavailable(&mut conn))?;
-        Work::new(conn, open).run(f)
+        let open = trace.inside(|| {
+            let attempt = ready(open_due(&mut conn, self.request, self.modes, self.interval))?;
+            ready(attempt.or_unavailable(&mut conn))
+        });
+        let open = trace.decided(open)?;
+        Work::new(conn, open, trace).run(f)
     }
 
     /// Runs the closure in a transaction that holds the lock, or returns `None` without calling it if
@@ -130,9 +136,13 @@ impl<C: PgTransactions> AdvisoryTransaction<'_, '_, C> {
         F: FnOnce(&mut C) -> Result<T, E>,
         E: From<Error>,
     {
+        let trace = Trace::begin(&self.request, Scope::Transaction);
         let mut conn = Blocking(self.conn);
-        let open = ready(open_due(&mut conn, self.request, self.modes, self.interval))?.granted();
-        open.map(|open| Work::new(conn, open).run(f)).transpose()
+        let attempt =
+            trace.inside(|| ready(open_due(&mut conn, self.request, self.modes, self.interval)));
+        let open = Attempt::told(attempt, &trace)?;
+        open.map(|open| Work::new(conn, open, trace).run(f))
+            .transpose()
     }
 }
 
@@ -169,13 +179,15 @@ transaction_interval! {
 struct Work<'c, C: PgTransactions> {
     conn: Blocking<'c, C>,
     open: Option<DueWork>,
+    trace: Trace,
 }
 
 impl<'c, C: PgTransactions> Work<'c, C> {
-    fn new(conn: Blocking<'c, C>, open: DueWork) -> Self {
+    fn new(conn: Blocking<'c, C>, open: DueWork, trace: Trace) -> Self {
         Self {
             conn,
             open: Some(open),
+            trace,
         }
     }
 
@@ -183,9 +195,11 @@ impl<'c, C: PgTransactions> Work<'c, C> {
     where
         E: From<Error>,
     {
-        let value = f(self.conn.0)?;
+        let value = self.trace.inside(|| f(self.conn.0))?;
         if let Some(open) = self.open.take() {
-            ready(commit_due(&mut self.conn, open))?;
+            let conn = &mut self.conn;
+            let committed = self.trace.inside(|| ready(commit_due(conn, open)));
+            self.trace.checked(committed)?;
         }
         Ok(value)
     }
@@ -194,7 +208,8 @@ impl<'c, C: PgTransactions> Work<'c, C> {
 impl<C: PgTransactions> Drop for Work<'_, C> {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            ready(roll_back_due(&mut self.conn, open));
+            let conn = &mut self.conn;
+            self.trace.inside(|| ready(roll_back_due(conn, open)));
         }
     }
 }

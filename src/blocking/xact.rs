@@ -4,8 +4,10 @@ use super::link::{Blocking, PgTransactions};
 use crate::error::Error;
 use crate::lock::options::lock_options;
 use crate::lock::request::Request;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::link::ready;
 use crate::protocol::xact;
+use crate::trace::{Scope, Trace};
 
 /// A builder for an advisory lock in the open transaction, made by
 /// [`AdvisoryConnection::advisory_xact`](crate::AdvisoryConnection::advisory_xact).
@@ -61,9 +63,13 @@ impl<C: PgTransactions> AdvisoryXact<'_, '_, C> {
     /// # Ok::<_, diesel::result::Error>(())
     /// ```
     pub fn acquire(self) -> Result<(), Error> {
+        let trace = Trace::begin(&self.request, Scope::Xact);
         let mut conn = Blocking(self.conn);
-        let attempt = ready(xact::acquire(&mut conn, self.request))?;
-        ready(attempt.or_unavailable(&mut conn))
+        let acquired = trace.inside(|| {
+            let attempt = ready(xact::acquire(&mut conn, self.request))?;
+            ready(attempt.or_unavailable(&mut conn))
+        });
+        trace.decided(acquired)
     }
 
     /// Acquires the lock until the transaction ends, or returns `false` if it is unavailable.
@@ -90,8 +96,11 @@ impl<C: PgTransactions> AdvisoryXact<'_, '_, C> {
     /// # Ok::<_, Error>(())
     /// ```
     pub fn try_acquire(self) -> Result<bool, Error> {
-        let attempt = ready(xact::acquire(&mut Blocking(self.conn), self.request))?;
-        Ok(attempt.granted().is_some())
+        let trace = Trace::begin(&self.request, Scope::Xact);
+        let mut conn = Blocking(self.conn);
+        let attempt = trace.inside(|| ready(xact::acquire(&mut conn, self.request)));
+        let acquired = Attempt::told(attempt, &trace)?;
+        Ok(acquired.is_some())
     }
 }
 

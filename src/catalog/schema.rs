@@ -14,6 +14,7 @@ use crate::lock::modes::{Isolation, TransactionModes};
 use crate::lock::request::Request;
 use crate::protocol::link::{Link, ready};
 use crate::protocol::transaction::{commit, open, roll_back};
+use crate::trace::{Scope, Trace};
 
 /// The migrations of the catalog. See [the module](crate::catalog#installing-it) for how to run them.
 #[cfg(feature = "migrations")]
@@ -115,7 +116,8 @@ where
 /// # Example
 ///
 /// ```
-/// # diesel_advisory_sandbox::doctest!(conn);
+/// # let url = diesel_advisory_sandbox::own_database!();
+/// # let conn = &mut <diesel::PgConnection as diesel::Connection>::establish(&url).unwrap();
 /// # diesel_advisory::catalog::install(conn)?;
 /// diesel_advisory::catalog::uninstall(conn)?;
 /// # Ok::<_, diesel_advisory::Error>(())
@@ -141,6 +143,10 @@ where
 ///
 /// ```
 /// # diesel_advisory_sandbox::async_doctest!(conn, {
+/// # let url = diesel_advisory_sandbox::own_database!();
+/// # type Conn = diesel_async::AsyncPgConnection;
+/// # let own = <Conn as diesel_async::AsyncConnection>::establish(&url).await?;
+/// # *conn = own;
 /// # diesel_advisory::catalog::install_async(conn).await?;
 /// diesel_advisory::catalog::uninstall_async(conn).await?;
 /// # });
@@ -168,8 +174,12 @@ async fn bring_up<L: Link>(link: &mut L) -> Result<(), Error> {
     if pending(&applied(link).await?).next().is_none() {
         return Ok(());
     }
-    let attempt = open(link, Request::new([LOCK]), MODES).await?;
-    let work = attempt.or_unavailable(link).await?;
+    let trace = Trace::begin(&Request::new([LOCK]), Scope::Transaction);
+    let opening = async {
+        let attempt = open(link, Request::new([LOCK]), MODES).await?;
+        attempt.or_unavailable(link).await
+    };
+    let work = trace.decided(trace.around(opening).await)?;
     let brought_up = async {
         // Others may have done it meanwhile.
         let applied = applied(link).await?;
@@ -199,8 +209,12 @@ async fn take_down<L: Link>(link: &mut L) -> Result<(), Error> {
          DO $$BEGIN DROP SCHEMA IF EXISTS diesel_advisory; \
          EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END$$";
 
-    let attempt = open(link, Request::new([LOCK]), MODES).await?;
-    let work = attempt.or_unavailable(link).await?;
+    let trace = Trace::begin(&Request::new([LOCK]), Scope::Transaction);
+    let opening = async {
+        let attempt = open(link, Request::new([LOCK]), MODES).await?;
+        attempt.or_unavailable(link).await
+    };
+    let work = trace.decided(trace.around(opening).await)?;
     let taken_down = async {
         let applied = applied(link).await?;
         link.batch(PATH).await?;

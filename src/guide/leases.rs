@@ -20,22 +20,7 @@
 //! answered, which is before the server begins to count, and it stops to believe in the lease a tenth before the
 //! time is up (at least 50 ms). So it has stopped when another begins:
 //!
-//! ```text
-//! time to live: 10 s
-//!
-//!              question        question
-//!              sent, answered  sent, never answered
-//!              |               |
-//! holder  -----+===============+==========================|
-//!              0 s             3.3 s                      9 s: is_held() is false
-//!              |                                          and async work is dropped
-//!              |  the answer leaves
-//!              |  |
-//! server  -----+--+----------------------------------------------|
-//!                 0 s of silence                                 10 s of silence:
-//!                                                                the session ends
-//! next                                                           +===> granted
-//! ```
+#![doc = include_str!("pictures/lease_clock.svg")]
 //!
 //! Every question also looks for a random mark that the session was given, and for the timeout. If another session
 //! answers, as behind a pooler in transaction mode, or something has changed the timeout, the lease is lost at

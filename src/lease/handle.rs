@@ -10,6 +10,7 @@ use crate::error::lost::{HowLost, Lost};
 use crate::lock::id::LockId;
 use crate::lock::request::Request;
 use crate::lock::token::FencingToken;
+use crate::trace::{Trace, WeakTrace};
 
 /// A lease that work holds: a lock with a time to live, which tells when it is lost.
 ///
@@ -27,6 +28,7 @@ pub struct Lease {
 /// What all clones of a lease share.
 struct Term {
     lock: LockId<'static>,
+    trace: WeakTrace,
     state: Mutex<State>,
     #[cfg(feature = "async")]
     changed: tokio::sync::Notify,
@@ -61,10 +63,11 @@ impl Drop for Over {
 
 impl Lease {
     /// A lease that does not count before the first question was answered.
-    fn new(lock: LockId<'static>, ttl: TimeToLive) -> Self {
+    fn new(lock: LockId<'static>, ttl: TimeToLive, trace: &Trace) -> Self {
         Self {
             term: Arc::new(Term {
                 lock,
+                trace: trace.weak(),
                 state: Mutex::new(State {
                     clock: Clock::new(ttl),
                     token: None,
@@ -77,10 +80,10 @@ impl Lease {
         }
     }
 
-    pub(crate) fn of(request: &Request<'static>, ttl: TimeToLive) -> Self {
+    pub(crate) fn of(request: &Request<'static>, ttl: TimeToLive, trace: &Trace) -> Self {
         let first = request.ids.first().cloned();
         // A request without any lock is refused before anything is said of it.
-        Self::new(first.unwrap_or_else(|| LockId::from("")), ttl)
+        Self::new(first.unwrap_or_else(|| LockId::from("")), ttl, trace)
     }
 
     /// Returns whether the lease is held. Asks nobody, and costs nothing.
@@ -318,13 +321,20 @@ impl Lease {
     }
 
     pub(crate) fn lost_error(&self, how: HowLost) -> Error {
-        Error::Lost(Lost::new(self.term.lock.clone(), how))
+        let error = Error::Lost(Lost::new(self.term.lock.clone(), how));
+        self.trace().failed(&error);
+        error
     }
 
     /// What a work that says that it is done has to be told.
     pub(crate) fn check_not_lost(&self) -> Result<(), Error> {
         self.how_lost()
             .map_or(Ok(()), |how| Err(self.lost_error(how)))
+    }
+
+    /// The span of the lock, until it is released.
+    pub(crate) fn trace(&self) -> &WeakTrace {
+        &self.term.trace
     }
 
     pub(crate) fn set_token(&self, token: Result<FencingToken, &'static str>) {

@@ -220,11 +220,12 @@ mod tests {
     use crate::lease::clock::TimeToLive;
     use crate::lease::handle::{GivenUp, Lease};
     use crate::lock::request::Request;
+    use crate::trace::Trace;
 
     #[test]
     fn a_leader_that_shuts_down_does_not_begin_again() {
         let ttl = TimeToLive::new(Duration::from_secs(1));
-        let lease = Lease::of(&Request::new(["x"]), ttl);
+        let lease = Lease::of(&Request::new(["x"]), ttl, &Trace::default());
         lease.resign();
         lease.give_up(GivenUp::ShutDown);
         let next = after(&lease, &Err(Error::ShutDown), Some(()));

@@ -23,7 +23,7 @@ macro_rules! transaction_interval {
         /// is running. Where a job fails, each of those who wait for it tries it in turn: use `no_wait` then.
         ///
         /// If it is not due, `run` returns [`Error::NotDue`](crate::Error::NotDue), and `try_run` returns `None`.
-        /// Both cost two round trips more than without, and one or two more where the driver prepares.
+        /// Claiming the run and finishing it take two round trips more, and a third where the driver prepares.
         impl<'a, $($generic),*> $Builder {
             /// Runs the work only if it has not been *started* for that long.
             ///
@@ -34,7 +34,7 @@ macro_rules! transaction_interval {
             /// What the server's clock does to it: a start that lies further ahead than the period is not
             /// believed, and the job runs. If the clock jumps forward by more than the period, the job can run
             /// again too early; so can it after a failover to a standby that had not received the last run. See
-            /// [the guide](crate::guide#a-job-in-many-replicas).
+            /// [the guide](crate::guide::jobs#what-a-clock-and-a-failover-can-do).
             ///
             /// # Errors
             ///
@@ -111,7 +111,7 @@ macro_rules! session_interval {
             /// The server's clock counts, and is asked after the lock was acquired. A period of
             /// [`Duration::MAX`], and any of more than 1,000 years, is [`once`](Self::once). A start that lies
             /// further ahead than the period is not believed. See
-            /// [the guide](crate::guide#a-job-in-many-replicas) for what else the clock, and a failover, can do.
+            /// [the guide](crate::guide::jobs#what-a-clock-and-a-failover-can-do) for what else the clock, and a failover, can do.
             ///
             /// Only `run` and `try_run` can follow: who holds a guard does not say when the work begins and ends.
             ///

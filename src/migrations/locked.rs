@@ -21,6 +21,7 @@ use crate::lock::wait::Wait;
 use crate::protocol::link::ready;
 use crate::protocol::session;
 use crate::sql::release::HeldLocks;
+use crate::trace::{Scope, Trace};
 
 impl<C> LockedHarness<'_, C>
 where
@@ -35,17 +36,24 @@ where
             .lock_id
             .clone()
             .unwrap_or_else(|| ("diesel_advisory.migrations", schema).into());
-        let locks = self.acquire(&id)?;
-        let mut held = Held {
-            harness: self,
-            locks: Some(locks),
-        };
-        let value = work(&mut Reporting {
-            conn: held.harness.conn,
-            output: held.harness.output.as_deref_mut(),
-        })?;
-        held.release()?;
-        Ok(value)
+        let trace = Trace::begin(&Request::new([id.clone()]), Scope::Session);
+        trace.inside(|| {
+            let locks = self.acquire(&id);
+            if let Some(error) = locks.as_ref().err().and_then(|error| error.downcast_ref()) {
+                trace.failed(error);
+            }
+            let mut held = Held {
+                harness: self,
+                locks: Some(locks?),
+            };
+            trace.taken();
+            let value = work(&mut Reporting {
+                conn: held.harness.conn,
+                output: held.harness.output.as_deref_mut(),
+            })?;
+            held.release()?;
+            Ok(value)
+        })
     }
 
     pub(super) fn applied(&mut self) -> Result<Applied> {

@@ -13,6 +13,7 @@ use crate::lock::permits::Permits;
 use crate::lock::set::LockSet;
 use crate::sql::answer::Taking;
 use crate::sql::look::{FORGET_ACTIVITY, HolderRow, holders, permit_holders};
+use crate::trace::Trace;
 
 /// Encloses a look at the holders inside a transaction of the user's.
 const LOOK: &str = "diesel_advisory_look";
@@ -89,6 +90,15 @@ impl<'a, T> Attempt<'a, T> {
             Self::Granted(granted) => Some(granted),
             Self::Missing(_) | Self::NotDue(_) => None,
         }
+    }
+
+    /// What was granted, or `None`, which the span of the lock is told.
+    pub(crate) fn told(attempt: Result<Self, Error>, trace: &Trace) -> Result<Option<T>, Error> {
+        if let Ok(Self::NotDue(_)) = attempt {
+            trace.not_due();
+            return Ok(None);
+        }
+        trace.decided_if(attempt.map(Self::granted))
     }
 
     /// What was granted, or [`Error::Unavailable`] or [`Error::NotDue`].

@@ -27,6 +27,7 @@ use crate::lock::request::Request;
 use crate::lock::set::LockSet;
 use crate::sql::look::{HashRow, server_hashes};
 use crate::sql::release::END_SESSION;
+use crate::trace::{Ending, session_ended};
 
 /// Finds the keys of the locks, and their order.
 ///
@@ -61,6 +62,7 @@ pub(crate) async fn end_session<L: Link>(link: &mut L) {
     // It answers with the end of the connection.
     let _ = link.batch(END_SESSION).await;
     link.set_broken();
+    session_ended(Ending::Failed);
 }
 
 /// Makes sure that the work has left no transaction open that is deeper than it found.

@@ -109,7 +109,7 @@ async fn take<L: Link>(
         _ => 0,
     };
     match link.batch(&wait(set, permits, mark, left)).await {
-        Ok(()) => link.code(waited_for()).await.map(Permit::of_code),
+        Ok(()) => link.code(waited_for(mark)).await.map(Permit::of_code),
         Err(error) => Taking::of_error(&error).map(Permit::Ended).ok_or(error),
     }
 }

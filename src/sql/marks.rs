@@ -103,6 +103,16 @@ impl Mark {
         .concat()
     }
 
+    /// The same condition for a query that can be prepared, which has one text for all marks.
+    pub(super) fn is_seen_on_top(self) -> Statement {
+        Statement::default()
+            .sql("pg_catalog.starts_with(")
+            .sql(MARKS)
+            .sql(", ")
+            .value(Value::Text(self.to_string()))
+            .sql(")")
+    }
+
     /// An expression that takes the mark on top off.
     pub(super) fn pop() -> String {
         [SET, "pg_catalog.substr(", MARKS, ", 17), 'f')"].concat()

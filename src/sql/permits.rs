@@ -211,12 +211,17 @@ fn block() -> String {
     )
 }
 
-/// `SELECT`s the [code](super::answer::Permit::of_code) of a [`wait`] that was granted.
-pub(crate) fn waited_for() -> Statement {
+/// `SELECT`s the [code](super::answer::Permit::of_code) of a [`wait`] that was granted, where it is asked in the
+/// same session.
+pub(crate) fn waited_for(mark: Mark) -> Statement {
     Statement::default()
-        .sql("SELECT ")
+        .sql("SELECT CASE WHEN ")
+        .add(mark.is_seen_on_top())
+        .sql(" THEN ")
         .sql(GOT)
-        .sql(" AS code FOR UPDATE")
+        .sql(" ELSE ")
+        .sql(&SHARED_CODE.to_string())
+        .sql(" END AS code FOR UPDATE")
 }
 
 fn numbers(permits: &Permits) -> Vec<i64> {

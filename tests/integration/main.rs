@@ -13,6 +13,8 @@ mod errors;
 #[cfg(feature = "async")]
 mod full;
 mod functions;
+#[cfg(feature = "migrations")]
+mod golden;
 mod ids;
 mod inspect;
 #[cfg(feature = "async")]
@@ -25,6 +27,8 @@ mod scenarios;
 mod send;
 mod session;
 mod sets;
+#[cfg(all(feature = "async", feature = "tracing"))]
+mod spans;
 mod support;
 mod transaction;
 mod waiting;

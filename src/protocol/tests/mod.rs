@@ -216,7 +216,7 @@ fn a_permit_is_waited_for_once_and_one_that_nobody_knows_of_ends_the_session() {
     link.assert_sent([
         "SELECT CASE ",
         "/* advisory lock x (2 permits) */ SELECT ",
-        "SELECT pg_catalog.current_setting('diesel_advisory.permit')",
+        "SELECT CASE WHEN pg_catalog.starts_with(",
         "look",
         END_SESSION,
     ]);

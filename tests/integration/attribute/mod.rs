@@ -6,6 +6,7 @@ mod async_options;
 mod asynchronous;
 mod connections;
 mod default_id;
+mod every;
 mod expression_id;
 mod formatted_id;
 mod functions;

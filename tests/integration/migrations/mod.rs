@@ -19,7 +19,8 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use crate::support::*;
 
 /// Five migrations; each adds its number to the table `ran`.
-const FIVE: EmbeddedMigrations = embed_migrations!("tests/integration/migrations/sets/five");
+pub(crate) const FIVE: EmbeddedMigrations =
+    embed_migrations!("tests/integration/migrations/sets/five");
 
 /// The lock of the schema `public`.
 const LOCK: &str = "diesel_advisory.migrations:public";

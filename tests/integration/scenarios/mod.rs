@@ -26,6 +26,8 @@ pub(crate) mod asynchronous {
     mod session;
     mod session_round_trips;
     mod sets;
+    #[cfg(feature = "tracing")]
+    mod spans;
     mod standby;
     mod statements;
     mod tokens;
@@ -124,6 +126,8 @@ pub(crate) mod blocking {
     mod session;
     mod session_round_trips;
     mod sets;
+    #[cfg(feature = "tracing")]
+    mod spans;
     mod standby;
     mod statements;
     mod tokens;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel_advisory::Error;
+use diesel_advisory::{Error, catalog};
 use diesel_advisory_sandbox::{Proxy, Sandbox};
 
 use super::side::*;
@@ -177,4 +177,32 @@ async fn nothing_else_is_sent_while_the_lock_is_held() {
         assert_eq!(proxy.sent(), ["SELECT 'work'", COMMIT], "{wait:?}");
         assert_eq!(proxy.round_trips(), 2, "{wait:?}");
     }
+}
+
+/// The run is claimed before the work, and finished after it.
+#[scenario]
+async fn a_job_that_starts_at_most_once_in_a_while_takes_a_few_more() {
+    let (proxy, mut conn) = counted().await;
+    catalog::install(&mut crate::support::connect()).unwrap();
+    let run = async |name: &str| {
+        let job = unique(name);
+        let run = conn.advisory(&job).once();
+        run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+    };
+    count(&proxy, 3 + QUESTION, "run", run).await;
+    let run = async |name: &str| {
+        let job = unique(name);
+        let run = conn.advisory_session(&job).once();
+        run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+    };
+    count(&proxy, 5 + QUESTION, "session", run).await;
+    let job = unique("round_trips.refused");
+    let run = conn.advisory(&job).once();
+    run.run(async |_| Ok::<_, Error>(())).await.unwrap();
+    let refused = async |_: &str| {
+        let run = conn.advisory(&job).once();
+        let ran = run.try_run(async |_| Ok::<_, Error>(())).await;
+        assert_eq!(ran.unwrap(), None);
+    };
+    count(&proxy, 2 + QUESTION, "refused", refused).await;
 }

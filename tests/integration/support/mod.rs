@@ -12,6 +12,8 @@ mod holder;
 mod isolation;
 mod language;
 mod search_path;
+#[cfg(feature = "tracing")]
+pub(crate) mod spans;
 mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,5 +1,7 @@
 //! What the doctests of `diesel-advisory` begin with.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 /// Declares connections, each as a `&mut PgConnection` with the tables of [`schema`](crate::schema).
 ///
 /// Begin with the hidden line `# diesel_advisory_sandbox::doctest!(conn, other);`.
@@ -38,4 +40,28 @@ macro_rules! async_doctest {
             doctest(&mut conn).await.unwrap();
         });
     };
+}
+
+/// Makes an empty database on [`Sandbox::shared`](crate::Sandbox::shared), and evaluates to its URL: for examples
+/// that would be in the way of others.
+#[macro_export]
+macro_rules! own_database {
+    () => {{
+        let shared = $crate::Sandbox::shared();
+        let name = $crate::doctest::database_name();
+        let mut owner =
+            <::diesel::PgConnection as ::diesel::Connection>::establish(shared.url()).unwrap();
+        let create = ::std::format!("CREATE DATABASE {name}");
+        ::diesel::connection::SimpleConnection::batch_execute(&mut owner, &create).unwrap();
+        shared.url_as("postgres", &name)
+    }};
+}
+
+/// A name that no other database has.
+#[doc(hidden)]
+#[must_use]
+pub fn database_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("doctest_{}_{count}", std::process::id())
 }

@@ -28,7 +28,8 @@
 //! `cargo run -p diesel-advisory-sandbox -- sh -c 'psql $DATABASE_URL'`.
 
 mod builder;
-mod doctest;
+#[doc(hidden)]
+pub mod doctest;
 mod error;
 mod folder;
 mod frontend;

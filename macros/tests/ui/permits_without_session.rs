@@ -1,0 +1,12 @@
+use diesel::prelude::*;
+use diesel_advisory::advisory;
+
+#[advisory("books", permits = 3)]
+fn close(conn: &mut PgConnection) -> QueryResult<()> {
+    drop(conn);
+    Ok(())
+}
+
+fn main() {
+    let _ = close;
+}
