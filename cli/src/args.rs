@@ -105,7 +105,7 @@ pub(crate) enum Command {
 pub(crate) struct ConnectArgs {
     /// The database: its name, a URL, or `host=… dbname=…`
     ///
-    /// With it or -h, DATABASE_URL is not looked at. A password in it is hidden from `ps`.
+    /// With it or -h, `DATABASE_URL` is not looked at. A password in it is hidden from `ps`.
     #[arg(short = 'd', long, value_name = "URL|CONNINFO|NAME")]
     pub(crate) dbname: Option<String>,
     /// The server's name or address, or the folder of its socket; several with commas
@@ -126,6 +126,10 @@ pub(crate) struct ConnectArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct RunArgs {
     /// The name of the lock
     #[arg(value_parser = name)]
@@ -178,7 +182,7 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
     /// Leave the connection's password in the command's environment
     ///
-    /// Otherwise PGPASSWORD is taken out of it, and the password out of the DATABASE_URL that was used.
+    /// Otherwise PGPASSWORD is taken out of it, and the password out of the `DATABASE_URL` that was used.
     #[arg(long)]
     pub(crate) keep_password: bool,
     #[command(flatten)]
@@ -260,13 +264,13 @@ pub(crate) struct KeyArgs {
     /// A name that django-pglock locks
     #[arg(long, value_name = "NAME")]
     pub(crate) django: Vec<String>,
-    /// Two numbers, as pg_advisory_lock(A, B) takes them
+    /// Two numbers, as `pg_advisory_lock(A, B)` takes them
     #[arg(long, num_args = 2, value_names = ["A", "B"], allow_negative_numbers = true)]
     pub(crate) pair: Vec<i32>,
-    /// As pg_advisory_lock(hashtext(A), hashtext(B)) hashes it
+    /// As `pg_advisory_lock(hashtext(A), hashtext(B))` hashes it
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     pub(crate) hashtext: Vec<String>,
-    /// As pg_advisory_lock(hashtextextended(TEXT, 0)) hashes it
+    /// As `pg_advisory_lock(hashtextextended(TEXT, 0))` hashes it
     #[arg(long, value_name = "TEXT")]
     pub(crate) hashtextextended: Vec<String>,
     #[command(flatten)]

@@ -65,14 +65,13 @@ impl From<diesel_advisory::Error> for Failure {
         let code = match &error {
             Error::Unavailable(_) | Error::NotDue(_) => UNAVAILABLE,
             Error::Lost(_) | Error::ShutDown | Error::NotHeld => LOST,
-            Error::Standby | Error::SharedSession => NO_SERVER,
             Error::EmptyName | Error::Unsupported(_) => USAGE,
-            Error::Database(DieselError::DatabaseError(kind, _)) => match kind {
-                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
-                    NO_SERVER
-                }
-                _ => SOFTWARE,
-            },
+            Error::Standby
+            | Error::SharedSession
+            | Error::Database(DieselError::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                _,
+            )) => NO_SERVER,
             _ => SOFTWARE,
         };
         let message = match &error {

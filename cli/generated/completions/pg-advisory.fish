@@ -80,9 +80,9 @@ complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand kill" -s W -l pa
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand kill" -s ? -d 'Print help: short with -?, long with --help'
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand kill" -l help -d 'Print help with examples'
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -l django -d 'A name that django-pglock locks' -r
-complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -l pair -d 'Two numbers, as pg_advisory_lock(A, B) takes them' -r
-complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -l hashtext -d 'As pg_advisory_lock(hashtext(A), hashtext(B)) hashes it' -r
-complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -l hashtextextended -d 'As pg_advisory_lock(hashtextextended(TEXT, 0)) hashes it' -r
+complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -l pair -d 'Two numbers, as `pg_advisory_lock(A, B)` takes them' -r
+complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -l hashtext -d 'As `pg_advisory_lock(hashtext(A), hashtext(B))` hashes it' -r
+complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -l hashtextextended -d 'As `pg_advisory_lock(hashtextextended(TEXT, 0))` hashes it' -r
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -s d -l dbname -d 'The database: its name, a URL, or `host=… dbname=…`' -r
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -s h -l host -d 'The server\'s name or address, or the folder of its socket; several with commas' -r
 complete -c pg-advisory -n "__fish_pg_advisory_using_subcommand key" -s p -l port -d 'The server\'s port' -r

@@ -55,7 +55,7 @@ impl Finding {
         };
         let mut text = format!("{status}  {}: {}\n", self.check, self.message);
         if let Some(advice) = self.advice {
-            text.push_str(&format!("      {advice}\n"));
+            text.extend(["      ", advice, "\n"]);
         }
         text
     }

@@ -23,9 +23,10 @@ pub(super) async fn of_one_s_own(
     let before = value(first, PID).await?;
     let other = value(second, "BEGIN; SELECT pg_catalog.pg_backend_pid()").await?;
     // Where both have the same one, the first would wait for it.
-    let after = match other == before {
-        true => String::new(),
-        false => value(first, PID).await?,
+    let after = if other == before {
+        String::new()
+    } else {
+        value(first, PID).await?
     };
     let _ = second.batch_execute("ROLLBACK").await;
     let own = after == before;
@@ -44,7 +45,7 @@ pub(super) async fn of_one_s_own(
     Ok(own)
 }
 
-/// Whether a lock of one session keeps out another. CockroachDB has the functions, and they do nothing.
+/// Whether a lock of one session keeps out another. `CockroachDB` has the functions, and they do nothing.
 pub(super) async fn exclude(
     first: &Client,
     second: &Client,

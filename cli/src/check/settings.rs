@@ -26,15 +26,16 @@ pub(super) async fn version(client: &Client, findings: &mut Vec<Finding>) -> Res
 
 pub(super) async fn primary(client: &Client, findings: &mut Vec<Finding>) -> Result<bool, Failure> {
     let standby = value(client, "SELECT pg_catalog.pg_is_in_recovery()").await? == "t";
-    findings.push(match standby {
-        true => Finding::fail(
+    findings.push(if standby {
+        Finding::fail(
             "primary",
             "this server is a standby: its locks exclude nobody on the primary",
         )
         .advice(
             "connect to the primary, or name all servers and add `target_session_attrs=read-write`",
-        ),
-        false => Finding::ok("primary", "this server is a primary"),
+        )
+    } else {
+        Finding::ok("primary", "this server is a primary")
     });
     Ok(!standby)
 }
@@ -168,18 +169,20 @@ pub(super) async fn rights(client: &Client, findings: &mut Vec<Finding>) -> Resu
     );
     let roles = roles.await?;
     let has = |index: usize| roles.get(index).and_then(Option::as_deref) == Some("t");
-    findings.push(match has(0) {
-        true => Finding::ok("rights to see", "all sessions"),
-        false => Finding::warn(
+    findings.push(if has(0) {
+        Finding::ok("rights to see", "all sessions")
+    } else {
+        Finding::warn(
             "rights to see",
             "not the statements and addresses of other roles' sessions",
         )
-        .advice("GRANT pg_read_all_stats TO …, for `pg-advisory who`"),
+        .advice("GRANT pg_read_all_stats TO …, for `pg-advisory who`")
     });
-    findings.push(match has(1) {
-        true => Finding::ok("rights to end", "all sessions, but those of superusers"),
-        false => Finding::warn("rights to end", "only sessions of this role")
-            .advice("GRANT pg_signal_backend TO …, for `pg-advisory kill`"),
+    findings.push(if has(1) {
+        Finding::ok("rights to end", "all sessions, but those of superusers")
+    } else {
+        Finding::warn("rights to end", "only sessions of this role")
+            .advice("GRANT pg_signal_backend TO …, for `pg-advisory kill`")
     });
     Ok(())
 }

@@ -9,7 +9,8 @@ use crate::exit::{Failure, say};
 
 /// The home folder, as libpq finds it.
 pub(crate) fn home() -> Option<PathBuf> {
-    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    home.map(PathBuf::from)
 }
 
 /// The password of the first line that fits.

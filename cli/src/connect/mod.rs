@@ -1,7 +1,9 @@
 //! From the command line and the environment to a session, as libpq's programs get it.
 
+mod config;
 pub(crate) mod conninfo;
 mod files;
+mod hosts;
 mod open;
 pub(crate) mod params;
 mod settings;

@@ -1,17 +1,18 @@
 //! Opens a session at the first server that is fit.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 
-use tokio_postgres::config::{ChannelBinding, SslMode as Encryption, SslNegotiation};
+use tokio_postgres::config::SslMode as Encryption;
 use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::settings::{Attrs, Host, Settings, SslMode, number};
+use super::config::config;
+use super::hosts::Host;
+use super::settings::{Attrs, Settings, SslMode};
 use super::tls;
 use crate::exit::{Failure, NO_SERVER, NOT_ALLOWED};
 
@@ -107,7 +108,7 @@ async fn open_somewhere<C: Opened>(settings: &Settings, name: &str) -> Result<C,
     let mut hosts: Vec<&Host> = settings.hosts.iter().collect();
     if settings.params.get("load_balance_hosts") == Some("random") {
         let random = RandomState::new();
-        hosts.sort_by_key(|host| random.hash_one((&host.host, &host.hostaddr, host.port)));
+        hosts.sort_by_key(|host| random.hash_one((&host.name, &host.hostaddr, host.port)));
     }
     let passes: &[Attrs] = match settings.attrs {
         Attrs::PreferStandby => &[Attrs::Standby, Attrs::Any],
@@ -127,13 +128,13 @@ async fn open_somewhere<C: Opened>(settings: &Settings, name: &str) -> Result<C,
             match opened {
                 Ok(conn) => return Ok(conn),
                 Err(Failed::PasswordMissing(failure)) => {
-                    return Err(Failed::PasswordMissing(at(host, failure)));
+                    return Err(Failed::PasswordMissing(at(host, &failure)));
                 }
                 // As in libpq: the next server would refuse the same, and must not be asked for it.
                 Err(Failed::Other(failure)) if failure.code == NOT_ALLOWED => {
-                    return Err(at(host, failure).into());
+                    return Err(at(host, &failure).into());
                 }
-                Err(Failed::Other(failure)) => failures.push(at(host, failure)),
+                Err(Failed::Other(failure)) => failures.push(at(host, &failure)),
             }
         }
     }
@@ -145,15 +146,15 @@ async fn open_somewhere<C: Opened>(settings: &Settings, name: &str) -> Result<C,
     Err(Failure::new(code, messages.join("\n  and ")).into())
 }
 
-fn at(host: &Host, failure: Failure) -> Failure {
+fn at(host: &Host, failure: &Failure) -> Failure {
     let Host {
-        host,
+        name,
         hostaddr,
         port,
     } = host;
     let place = match hostaddr {
         Some(address) => format!("{address} port {port}"),
-        None => format!("{host:?} port {port}"),
+        None => format!("{name:?} port {port}"),
     };
     Failure::new(
         failure.code,
@@ -248,59 +249,6 @@ fn failure_of(error: &tokio_postgres::Error) -> Failed {
         _ => NO_SERVER,
     };
     Failure::new(code, message).into()
-}
-
-fn config(settings: &Settings, host: &Host, name: &str) -> Result<Config, Failure> {
-    let params = &settings.params;
-    let mut config = Config::new();
-    config
-        .user(&settings.user)
-        .dbname(&settings.dbname)
-        .port(host.port)
-        .application_name(settings.application_name(name));
-    if !host.host.is_empty() {
-        config.host(&host.host);
-    }
-    if let Some(address) = &host.hostaddr {
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| Failure::usage("the connection option `hostaddr` is no address"))?;
-        config.hostaddr(address);
-    }
-    if let Some(limit) = settings.connect_timeout {
-        config.connect_timeout(limit);
-    }
-    if let Some(password) = settings.password(host) {
-        config.password(password);
-    }
-    if let Some(options) = params.get("options") {
-        config.options(options);
-    }
-    if let Some(on) = number::<i32>(params, "keepalives")? {
-        config.keepalives(on != 0);
-    }
-    let seconds = |keyword| number(params, keyword).map(|s| s.map(Duration::from_secs));
-    if let Some(idle) = seconds("keepalives_idle")? {
-        config.keepalives_idle(idle);
-    }
-    if let Some(interval) = seconds("keepalives_interval")? {
-        config.keepalives_interval(interval);
-    }
-    if let Some(count) = number(params, "keepalives_count")? {
-        config.keepalives_retries(count);
-    }
-    if let Some(millis) = number(params, "tcp_user_timeout")? {
-        config.tcp_user_timeout(Duration::from_millis(millis));
-    }
-    match params.get("channel_binding") {
-        Some("require") => _ = config.channel_binding(ChannelBinding::Require),
-        Some("disable") => _ = config.channel_binding(ChannelBinding::Disable),
-        _ => {}
-    }
-    if params.get("sslnegotiation") == Some("direct") {
-        config.ssl_negotiation(SslNegotiation::Direct);
-    }
-    Ok(config)
 }
 
 /// Asks for what `target_session_attrs` wants to know.

@@ -1,17 +1,14 @@
 //! What is to be connected to, by the order of precedence that libpq's programs have.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::conninfo::{is_conninfo, parse};
 use super::files;
+use super::hosts::{Host, SOCKET_FOLDERS, hosts};
 use super::params::Params;
 use crate::args::ConnectArgs;
 use crate::exit::Failure;
 use crate::secrets::HANDED_ON;
-
-/// Folders of the server's socket, where none is named: Debian's and that of PostgreSQL itself.
-const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 /// libpq waits for ever. A job that nobody watches should not.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,15 +27,6 @@ pub(crate) struct Settings {
     pub(super) no_password: bool,
     /// Ask for a password before anything else.
     pub(super) ask_password: bool,
-}
-
-/// One of the servers to try.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
-    /// A name, an address, or the folder of a socket.
-    pub(super) host: String,
-    pub(super) hostaddr: Option<String>,
-    pub(super) port: u16,
 }
 
 /// `target_session_attrs`.
@@ -61,12 +49,6 @@ pub(super) enum SslMode {
     Require,
     VerifyCa,
     VerifyFull,
-}
-
-impl Host {
-    pub(super) fn is_socket(&self) -> bool {
-        self.hostaddr.is_none() && self.host.starts_with(['/', '@'])
-    }
 }
 
 impl Settings {
@@ -173,7 +155,7 @@ impl Settings {
         if let Some(password) = self.params.get("password") {
             return Some(password.to_owned());
         }
-        let name = match &host.host {
+        let name = match &host.name {
             folder if SOCKET_FOLDERS.contains(&folder.as_str()) => "localhost",
             name if name.is_empty() => host.hostaddr.as_deref().unwrap_or("localhost"),
             name => name,
@@ -231,53 +213,6 @@ fn collect(
     Ok(params)
 }
 
-fn hosts(params: &Params) -> Result<Vec<Host>, Failure> {
-    let list = |keyword| -> Vec<&str> {
-        params
-            .get(keyword)
-            .map_or_else(Vec::new, |l| l.split(',').collect())
-    };
-    let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
-    let count = names.len().max(addresses.len()).max(1);
-    if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
-        return Err(Failure::usage(
-            "`host` and `hostaddr` have to name the same number of servers",
-        ));
-    }
-    if ports.len() > 1 && ports.len() != count {
-        return Err(Failure::usage(
-            "there have to be as many ports as hosts, or one",
-        ));
-    }
-    let item =
-        |list: &[&str], index: usize| list.get(index).copied().unwrap_or_default().to_owned();
-    (0..count)
-        .map(|index| {
-            let port = match ports.get(if ports.len() == 1 { 0 } else { index }) {
-                None | Some(&"") => 5432,
-                Some(port) => port.trim().parse().map_err(|_| invalid("port"))?,
-            };
-            let hostaddr = Some(item(&addresses, index)).filter(|address| !address.is_empty());
-            let mut host = item(&names, index);
-            if host.is_empty() && hostaddr.is_none() {
-                host = default_host(port);
-            }
-            Ok(Host {
-                host,
-                hostaddr,
-                port,
-            })
-        })
-        .collect()
-}
-
-/// The folder of a server's socket, or this machine.
-fn default_host(port: u16) -> String {
-    let has_socket = |folder: &&&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
-    let folder = SOCKET_FOLDERS.iter().find(has_socket);
-    folder.copied().unwrap_or("localhost").to_owned()
-}
-
 pub(super) fn number<T: std::str::FromStr>(
     params: &Params,
     keyword: &'static str,
@@ -287,7 +222,7 @@ pub(super) fn number<T: std::str::FromStr>(
 }
 
 /// The value may be a password that went to the wrong place.
-fn invalid(keyword: &str) -> Failure {
+pub(super) fn invalid(keyword: &str) -> Failure {
     Failure::usage(format!(
         "the connection option `{keyword}` has an invalid value"
     ))
@@ -312,7 +247,7 @@ mod tests {
         let hosts: Vec<_> = settings
             .hosts
             .iter()
-            .map(|h| format!("{}:{}", h.host, h.port))
+            .map(|h| format!("{}:{}", h.name, h.port))
             .collect();
         format!("{}@{}/{}", settings.user, hosts.join(","), settings.dbname)
     }

@@ -41,12 +41,11 @@ pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Failure> {
 }
 
 fn file(params: &Params, keyword: &str, default: &str) -> Option<PathBuf> {
-    match params.get(keyword) {
-        Some(file) => Some(PathBuf::from(file)),
-        None => {
-            let file = home()?.join(".postgresql").join(default);
-            file.exists().then_some(file)
-        }
+    if let Some(file) = params.get(keyword) {
+        Some(PathBuf::from(file))
+    } else {
+        let file = home()?.join(".postgresql").join(default);
+        file.exists().then_some(file)
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn become_command() -> Option<u8> {
         }
     }
     let error = Command::new(command).args(rest).exec();
-    say!("{}: {error}", command.display());
+    say!("{}: {error}", command.to_string_lossy());
     Some(match error.kind() {
         ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,

@@ -31,9 +31,10 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
         signal = signals.next() => return Ok(code_of(signal)),
     };
     // For who is told what goes on during the wait.
-    let pid = match args.quiet || args.no_wait {
-        true => 0,
-        false => own_pid(&mut conn).await?,
+    let pid = if args.quiet || args.no_wait {
+        0
+    } else {
+        own_pid(&mut conn).await?
     };
     let canceller = connect::Canceller::of(&settings, &conn)?;
     let (granted, is_granted) = oneshot::channel();

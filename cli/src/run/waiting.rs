@@ -92,10 +92,10 @@ fn holder(row: &Row) -> String {
     };
     let mut text = format!("pid {pid}");
     if let Some(application) = &row.lock.application {
-        text.push_str(&format!(" ({application})"));
+        text.extend([" (", application, ")"]);
     }
     if let Some(since) = row.since {
-        text.push_str(&format!(" for at most {}", age(since)));
+        text.extend([" for at most ", &age(since)]);
     }
     text
 }

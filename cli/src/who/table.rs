@@ -80,9 +80,10 @@ pub(crate) fn lines(entries: &[Entry], style: Style) -> Vec<String> {
     )];
     for (entry, row) in entries.iter().zip(&rows) {
         let line = line(row, &widths, style);
-        lines.push(match entry.granted {
-            true => line,
-            false => paint(line, "33", style),
+        lines.push(if entry.granted {
+            line
+        } else {
+            paint(line, "33", style)
         });
     }
     lines
@@ -139,9 +140,10 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 fn paint(line: String, colour: &str, style: Style) -> String {
-    match style.colours {
-        true => format!("\x1b[{colour}m{line}\x1b[0m"),
-        false => line,
+    if style.colours {
+        format!("\x1b[{colour}m{line}\x1b[0m")
+    } else {
+        line
     }
 }
 
@@ -174,9 +176,10 @@ fn cells(entry: &Entry) -> [String; 10] {
         session
             .map(|session| waits_for(&session.waits_for))
             .unwrap_or_default(),
-        match hidden {
-            true => String::from("(hidden: needs pg_read_all_stats)"),
-            false => text(session.and_then(|session| session.query.as_deref())),
+        if hidden {
+            String::from("(hidden: needs pg_read_all_stats)")
+        } else {
+            text(session.and_then(|session| session.query.as_deref()))
         },
     ]
 }

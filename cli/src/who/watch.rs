@@ -37,7 +37,7 @@ impl Screen {
         Self { keys }
     }
 
-    fn show(&self, lines: &[String]) {
+    fn show(lines: &[String]) {
         let height = terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| height.0);
         let lines = lines.iter().take(height.map_or(usize::MAX, usize::from));
         let lines = lines
@@ -81,7 +81,7 @@ pub(super) async fn watch(args: &WhoArgs, mut server: Server) -> Result<u8, Fail
             lines = look(args, &mut server) => lines,
             signal = ending.next() => return Ok(code_of(signal)),
         };
-        screen.show(&lines);
+        Screen::show(&lines);
         tokio::select! {
             () = tokio::time::sleep(args.interval) => {}
             _ = resized.recv() => {}
@@ -130,8 +130,9 @@ fn keys() -> mpsc::Receiver<u8> {
     let (typed, keys) = mpsc::channel(1);
     std::thread::spawn(move || {
         if std::io::stdin().is_terminal() {
-            for key in std::io::stdin().bytes().map_while(Result::ok) {
-                if typed.blocking_send(key).is_err() {
+            let mut key = [0];
+            while std::io::stdin().read(&mut key).is_ok_and(|read| read > 0) {
+                if typed.blocking_send(key[0]).is_err() {
                     return;
                 }
             }

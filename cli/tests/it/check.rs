@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel_advisory_sandbox::{PgBouncer, Sandbox};
 use serde_json::Value;
 
-use crate::support::{at, client, done};
+use crate::support::{Running, at, client, done};
 
 /// What was found, by the name of the check, and the exit code.
 fn check(url: &str) -> (BTreeMap<String, String>, i32) {
@@ -17,6 +17,18 @@ fn check(url: &str) -> (BTreeMap<String, String>, i32) {
         (text("check"), text("status"))
     });
     (found.collect(), done.code)
+}
+
+/// Where everything has to be installed, its absence is a failure.
+fn pgbouncer() -> Option<PgBouncer> {
+    let found = PgBouncer::installed();
+    if std::env::var_os("DIESEL_ADVISORY_FULL").is_some() {
+        return Some(found.unwrap());
+    }
+    if let Err(error) = &found {
+        eprintln!("notice: {error}, so this is not tried");
+    }
+    found.ok()
 }
 
 #[test]
@@ -100,7 +112,7 @@ fn a_standby_is_not_fit() {
 
 #[test]
 fn pgbouncer_in_session_mode_is_fit() {
-    let Ok(pgbouncer) = PgBouncer::installed() else {
+    let Some(pgbouncer) = pgbouncer() else {
         return;
     };
     let server = Sandbox::start().unwrap();
@@ -119,7 +131,7 @@ fn pgbouncer_in_session_mode_is_fit() {
 
 #[test]
 fn pgbouncer_in_transaction_mode_is_not_fit() {
-    let Ok(pgbouncer) = PgBouncer::installed() else {
+    let Some(pgbouncer) = pgbouncer() else {
         return;
     };
     let server = Sandbox::start().unwrap();

@@ -112,7 +112,7 @@ fn compete(time: Duration) {
                         .env("LC_ALL", "C");
                     let done = done(run);
                     // Done, refused by the guard, killed itself, lost, or without a session before it began.
-                    if ![0, 1, -1, 74, 69].contains(&done.code) {
+                    if ![0, 1, -1, 69, 70, 74].contains(&done.code) {
                         eprintln!("{done:?}");
                         unexpected.fetch_add(1, Ordering::Relaxed);
                     }

@@ -32,6 +32,8 @@ fn line(command: &Command) -> String {
 
 fn shell() -> PtyReplSession {
     let mut shell = spawn_bash(timeout()).unwrap();
+    // A shell on a terminal takes no notice of SIGTERM, which it gets in the end.
+    shell.process_mut().set_kill_timeout(Some(100));
     shell.send_line("set -m; stty -echo").unwrap();
     shell.wait_for_prompt().unwrap();
     shell

@@ -14,7 +14,7 @@ use crate::support::{Done, bare, client, done};
 
 /// A server that answers on an address of its own, by TLS alone, with a certificate for `db.test`.
 struct Server {
-    _server: Sandbox,
+    _running: Sandbox,
     folder: TempDir,
     address: Ipv4Addr,
 }
@@ -65,7 +65,7 @@ impl Server {
             .start()
             .unwrap();
         Self {
-            _server: server,
+            _running: server,
             folder,
             address,
         }
