@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel_advisory_sandbox::{PgBouncer, Sandbox};
 use serde_json::Value;
 
-use crate::support::{Running, at, client, done};
+use crate::support::{at, client, done};
 
 /// What was found, by the name of the check, and the exit code.
 fn check(url: &str) -> (BTreeMap<String, String>, i32) {
