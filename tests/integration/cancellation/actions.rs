@@ -31,17 +31,20 @@ pub(crate) enum Action {
     EverySessionFails,
 }
 
-/// A name that no other test has, and which a permit can have.
-pub(crate) fn unique_permit(prefix: &str) -> String {
-    format!("{}{PERMIT}", unique(prefix))
-}
-
 /// What follows the name of a lock in that of its first permit.
 const PERMIT: &str = "\0#1";
 
 impl Action {
     pub(crate) fn can_wait(self) -> bool {
         !matches!(self, Self::TryRun | Self::TryXact | Self::TrySessionRun)
+    }
+
+    /// A lock that no other test has, by the name under which it is held.
+    pub(crate) fn lock(self, prefix: &str) -> String {
+        match self {
+            Self::Permits(_) => format!("{}{PERMIT}", unique(prefix)),
+            _ => unique(prefix),
+        }
     }
 
     pub(crate) async fn perform(
