@@ -60,7 +60,7 @@ pub(super) async fn exclude(
         return Ok(false);
     };
     // A transaction each, so that it is the lock that is tried, whatever a pooler does.
-    let take = format!("BEGIN; SELECT pg_try_advisory_xact_lock({key})");
+    let take = format!("BEGIN; SELECT pg_catalog.pg_try_advisory_xact_lock({key})");
     let (mine, theirs) = (value(first, &take).await?, value(second, &take).await?);
     for client in [first, second] {
         let _ = client.batch_execute("ROLLBACK").await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel_advisory_sandbox::{PgBouncer, Sandbox};
 use serde_json::Value;
 
-use crate::support::{at, client, done};
+use crate::support::{Running, at, client, done};
 
 /// What was found, by the name of the check, and the exit code.
 fn check(url: &str) -> (BTreeMap<String, String>, i32) {
@@ -145,6 +145,51 @@ fn pgbouncer_in_transaction_mode_is_not_fit() {
     let text = done(at(pooler.url(), &["check"])).out;
     assert!(
         text.contains("a pooler in transaction mode is in between"),
+        "{text}"
+    );
+
+    // One lease at a time in a session: the second one is given the session of the first.
+    let hold = [
+        "run",
+        "check-first",
+        "--ttl",
+        "1s",
+        "--",
+        "sh",
+        "-c",
+        "echo held; exec sleep 1000",
+    ];
+    let mut first = Running::start(at(pooler.url(), &hold));
+    assert_eq!(first.line(), "held");
+    let second = ["run", "check-second", "--ttl", "1s", "--", "sleep", "1000"];
+    let second = done(at(pooler.url(), &second));
+    assert_eq!(second.code, 69, "{}", second.err);
+    assert!(
+        second.err.contains("a pooler in transaction mode"),
+        "{}",
+        second.err
+    );
+}
+
+/// As `CockroachDB` has them.
+#[test]
+fn functions_that_do_nothing_are_found_out() {
+    let server = Sandbox::start().unwrap();
+    client(&server)
+        .batch_execute(
+            "CREATE OR REPLACE FUNCTION pg_catalog.pg_try_advisory_xact_lock(bigint) RETURNS boolean \
+             LANGUAGE sql AS 'SELECT true'",
+        )
+        .unwrap();
+    let (found, code) = check(server.url());
+    assert_eq!(
+        (found["exclusion"].as_str(), code),
+        ("fail", 1),
+        "{found:?}"
+    );
+    let text = done(at(server.url(), &["check"])).out;
+    assert!(
+        text.contains("two sessions were granted one lock"),
         "{text}"
     );
 }

@@ -9,7 +9,7 @@ use diesel_advisory_sandbox::Sandbox;
 use crate::support::{Done, Running, at, bare, client, done, holder};
 
 /// A server that lets this role in by its password.
-fn with_password(folder: &Path) -> Sandbox {
+pub(crate) fn with_password(folder: &Path) -> Sandbox {
     let hba = folder.join("hba");
     fs::write(
         &hba,

@@ -161,3 +161,30 @@ fn a_process_that_was_stopped_for_too_long_has_lost_its_lease() {
     run.signal("CONT");
     assert_eq!(run.end().code, 74);
 }
+
+#[test]
+fn a_server_that_crashes_ends_the_command() {
+    let server = Sandbox::start().unwrap();
+    let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    let run = [
+        "run",
+        "lost-crash",
+        "--ttl",
+        "2s",
+        "--",
+        "bash",
+        "-c",
+        script,
+    ];
+    let mut run = Running::start(program(&server, &run));
+    assert_eq!(run.line(), "ready");
+    let pid = holder(&mut client(&server), "lost-crash");
+    server.crash_backend(pid).unwrap();
+    let done = run.end();
+    assert_eq!(
+        (done.code, done.out.as_str()),
+        (74, "told\n"),
+        "{}",
+        done.err
+    );
+}

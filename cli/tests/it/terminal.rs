@@ -190,3 +190,42 @@ fn watch_is_for_terminals() {
     let watch = crate::support::done(program(server, &["who", "--watch"]));
     assert_eq!(watch.code, 64);
 }
+
+#[test]
+fn colours_are_for_terminals_of_those_who_like_them() {
+    let server = Sandbox::start().unwrap();
+    let _held = Running::start(program(&server, &["run", "colours", "--", "sleep", "1000"]));
+    holder(&mut client(&server), "colours");
+    let shown = |no_color: Option<&str>| {
+        let mut who = program(&server, &["who"]);
+        who.env_remove("NO_COLOR");
+        if let Some(value) = no_color {
+            who.env("NO_COLOR", value);
+        }
+        on_terminal(who).exp_eof().unwrap()
+    };
+    assert!(shown(None).contains("\x1b[1m"));
+    assert!(shown(Some("")).contains("\x1b[1m"));
+    let plain = shown(Some("1"));
+    assert!(
+        plain.contains("colours") && !plain.contains('\x1b'),
+        "{plain}"
+    );
+}
+
+#[test]
+fn a_password_is_asked_for_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = crate::connect::with_password(folder.path());
+    for options in [&["who"][..], &["who", "-W"]] {
+        let url = server.url_as("guest", "postgres");
+        let mut who = on_terminal(crate::support::at(&url, options));
+        who.exp_string("Password for user guest: ").unwrap();
+        who.send_line("hush-hush").unwrap();
+        let rest = who.exp_eof().unwrap();
+        assert!(
+            rest.contains("No advisory lock is held.") && !rest.contains("hush"),
+            "{rest}"
+        );
+    }
+}
