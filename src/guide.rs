@@ -5,7 +5,7 @@
 //!   time](#n-at-a-time), [a nightly job](#a-nightly-job)
 //! - [Jobs in many replicas](jobs), that run at most once in a while
 //! - [Which lock for how long](leases), and what a lease does not promise
-//! - [How it works](how_it_works), in pictures; [compared](compared) with other ways to have a lock; [answers](answers)
+//! - [How it works](how_it_works), in pictures; [compared] with other ways to have a lock; [answers]
 //!   to what users complain about
 //! - [Testing](#testing)
 //! - [Pools](#pools)

@@ -31,15 +31,18 @@ pub(crate) enum Action {
     EverySessionFails,
 }
 
-/// A name that no other test has, and which a permit can have.
-pub(crate) fn unique_permit(prefix: &str) -> String {
-    format!("{}{PERMIT}", unique(prefix))
-}
-
 /// What follows the name of a lock in that of its first permit.
 const PERMIT: &str = "\0#1";
 
 impl Action {
+    /// The name of a lock that no other test has.
+    pub(crate) fn unique_lock(self, prefix: &str) -> String {
+        match self {
+            Self::Permits(_) => format!("{}{PERMIT}", unique(prefix)),
+            _ => unique(prefix),
+        }
+    }
+
     pub(crate) fn can_wait(self) -> bool {
         !matches!(self, Self::TryRun | Self::TryXact | Self::TrySessionRun)
     }

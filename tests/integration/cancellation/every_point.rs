@@ -2,7 +2,7 @@
 
 use diesel_advisory_sandbox::Sandbox;
 
-use super::actions::{ACTIONS, Inside, unique_permit};
+use super::actions::{ACTIONS, Inside};
 use super::polls::{Moment, Polls};
 use super::witness::Witness;
 use crate::support::async_pools::Kind;
@@ -16,7 +16,7 @@ async fn drop_at_every_point(kind: Kind) {
             let mut polls = 0;
             loop {
                 let case = format!("{kind:?}, {action:?}, {moment:?}, {polls} polls");
-                let (lock, inside) = (unique_permit("cancellation.free"), Inside::default());
+                let (lock, inside) = (action.unique_lock("cancellation.free"), Inside::default());
                 let pool = kind.pool_of_one(Sandbox::shared().url()).await;
                 let whole = async {
                     let conn = pool.get().await;
@@ -47,7 +47,7 @@ async fn drop_at_every_point_before_the_grant(kind: Kind) {
     for action in ACTIONS.into_iter().filter(|action| action.can_wait()) {
         for polls in 0.. {
             let case = format!("{kind:?}, {action:?}, {polls} polls");
-            let (lock, inside) = (unique_permit("cancellation.held"), Inside::default());
+            let (lock, inside) = (action.unique_lock("cancellation.held"), Inside::default());
             witness.hold(&lock).await;
             let pool = kind.pool_of_one(Sandbox::shared().url()).await;
             let whole = async {

@@ -2,7 +2,7 @@
 
 use diesel_advisory_sandbox::Sandbox;
 
-use super::actions::{ACTIONS, Inside, unique_permit};
+use super::actions::{ACTIONS, Inside};
 use super::ways::Way;
 use super::witness::Witness;
 use crate::support::async_pools::Kind;
@@ -16,7 +16,7 @@ async fn a_wait_dropped_in_every_way() {
         for way in Way::ALL {
             for action in ACTIONS.into_iter().filter(|action| action.can_wait()) {
                 let case = format!("{kind:?}, {way:?}, {action:?}");
-                let lock = unique_permit("cancellation.waits");
+                let lock = action.unique_lock("cancellation.waits");
                 let pool = kind.pool_of_one(Sandbox::shared().url()).await;
                 witness.hold(&lock).await;
                 let (conn, name, table) = (pool.get().await, lock.clone(), table.clone());
