@@ -1,4 +1,4 @@
-//! A row of [`runs`](super::runs).
+//! A row of [`runs`](super::runs()).
 
 use std::time::{Duration, SystemTime};
 
