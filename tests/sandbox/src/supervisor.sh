@@ -95,9 +95,18 @@ upgrade() {
             -d "$dir/before" -D "$data" </dev/null >>"$log" 2>&1) && rm -rf "$dir/before"
 }
 
+# A standby writes down what it follows in the words of its own libpq, and has to read it with that one.
+libraries() {
+    if [ -e "$bin/../lib/libpq.so.5" ]; then
+        echo "$bin/../lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    else
+        echo "${LD_LIBRARY_PATH-}"
+    fi
+}
+
 start() {
     [ -n "$(postmaster)" ] ||
-        "$bin/pg_ctl" start -s -w -t 60 -D "$data" -l "$log" </dev/null >>"$log" 2>&1
+        LD_LIBRARY_PATH=$(libraries) "$bin/pg_ctl" start -s -w -t 60 -D "$data" -l "$log" </dev/null >>"$log" 2>&1
 }
 
 stop() {
