@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel_advisory_sandbox::{PgBouncer, Sandbox};
 use serde_json::Value;
 
-use crate::support::{Running, at, client, done};
+use crate::support::{at, client, done, hold};
 
 /// What was found, by the name of the check, and the exit code.
 fn check(url: &str) -> (BTreeMap<String, String>, i32) {
@@ -149,18 +149,7 @@ fn pgbouncer_in_transaction_mode_is_not_fit() {
     );
 
     // One lease at a time in a session: the second one is given the session of the first.
-    let hold = [
-        "run",
-        "check-first",
-        "--ttl",
-        "1s",
-        "--",
-        "sh",
-        "-c",
-        "echo held; exec sleep 1000",
-    ];
-    let mut first = Running::start(at(pooler.url(), &hold));
-    assert_eq!(first.line(), "held");
+    let _first = hold(pooler.url(), "check-first", &["--ttl", "1s"]);
     let second = ["run", "check-second", "--ttl", "1s", "--", "sleep", "1000"];
     let second = done(at(pooler.url(), &second));
     assert_eq!(second.code, 69, "{}", second.err);

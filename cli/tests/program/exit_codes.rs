@@ -2,7 +2,7 @@
 
 use diesel_advisory_sandbox::Sandbox;
 
-use crate::support::{Running, at, bare, done, program};
+use crate::support::{at, bare, done, hold, program};
 
 #[test]
 fn the_command_s_own_code_is_the_program_s() {
@@ -40,16 +40,7 @@ fn a_command_that_cannot_be_executed_is_told_as_shells_do() {
 #[test]
 fn a_lock_that_cannot_be_had_is_75_or_what_was_asked_for() {
     let server = Sandbox::shared();
-    let hold = [
-        "run",
-        "exit-busy",
-        "--",
-        "sh",
-        "-c",
-        "echo held; exec sleep 1000",
-    ];
-    let mut held = Running::start(program(server, &hold));
-    assert_eq!(held.line(), "held");
+    let _held = hold(server.url(), "exit-busy", &[]);
     for (options, code) in [
         (&["--no-wait"][..], 75),
         (&["--wait", "50ms"], 75),
@@ -73,17 +64,7 @@ fn a_lock_that_cannot_be_had_is_75_or_what_was_asked_for() {
 #[test]
 fn those_who_share_a_lock_run_together() {
     let server = Sandbox::shared();
-    let hold = [
-        "run",
-        "exit-shared",
-        "-s",
-        "--",
-        "sh",
-        "-c",
-        "echo held; exec sleep 1000",
-    ];
-    let mut held = Running::start(program(server, &hold));
-    assert_eq!(held.line(), "held");
+    let _held = hold(server.url(), "exit-shared", &["-s"]);
     let run = |options: &[&str]| {
         let args = [&["run", "exit-shared"], options, &["--", "true"]].concat();
         done(program(server, &args)).code
@@ -167,16 +148,7 @@ fn a_standby_is_no_server_for_a_lock() {
 #[test]
 fn a_wait_that_the_server_ends_is_75() {
     let server = Sandbox::shared();
-    let hold = [
-        "run",
-        "exit-timeout",
-        "--",
-        "sh",
-        "-c",
-        "echo held; exec sleep 1000",
-    ];
-    let mut held = Running::start(program(server, &hold));
-    assert_eq!(held.line(), "held");
+    let _held = hold(server.url(), "exit-timeout", &[]);
     let mut run = program(server, &["run", "exit-timeout", "--", "true"]);
     run.env("PGOPTIONS", "-c statement_timeout=100ms");
     let done = done(run);

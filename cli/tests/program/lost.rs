@@ -38,52 +38,32 @@ fn a_session_that_is_ended_ends_the_command_by_sigterm() {
 
 #[test]
 fn a_command_that_does_not_obey_is_killed_with_its_group_after_the_grace() {
-    let server = Sandbox::shared();
     let script = "trap '' TERM; sleep 1000 & echo $!; wait; wait";
-    let run = [
-        "run",
-        "lost-grace",
-        "--ttl",
-        "1s",
-        "--grace",
-        "200ms",
-        "--",
-        "bash",
-        "-c",
-        script,
-    ];
-    let mut run = Running::start(program(server, &run));
-    let grandchild = run.line().parse().unwrap();
-    let pid = holder(&mut client(server), "lost-grace");
-    server.kill_backend(pid).unwrap();
-    assert_eq!(run.end().code, 74);
-    eventually("the grandchild is gone", || !runs(grandchild));
+    assert_kills("lost-grace", script);
 }
 
 #[test]
 fn what_the_command_has_started_is_killed_though_it_has_gone() {
-    let server = Sandbox::shared();
     // It leaves at once, and what it leaves does not.
     let script = "(trap '' TERM; echo $BASHPID; while :; do sleep 0.01; done) & trap 'exit 0' TERM; \
                   while :; do sleep 0.01; done";
-    let run = [
-        "run",
-        "lost-left",
-        "--ttl",
-        "1s",
-        "--grace",
-        "200ms",
-        "--",
-        "bash",
-        "-c",
-        script,
+    assert_kills("lost-left", script);
+}
+
+/// Asserts that the process whose id the script prints is gone once the lease is lost.
+#[track_caller]
+fn assert_kills(name: &str, script: &str) {
+    let server = Sandbox::shared();
+    let options = [
+        "--ttl", "1s", "--grace", "200ms", "--", "bash", "-c", script,
     ];
-    let mut run = Running::start(program(server, &run));
-    let left = run.line().parse().unwrap();
-    let pid = holder(&mut client(server), "lost-left");
+    let args = [&["run", name][..], &options].concat();
+    let mut run = Running::start(program(server, &args));
+    let started = run.line().parse().unwrap();
+    let pid = holder(&mut client(server), name);
     server.kill_backend(pid).unwrap();
     assert_eq!(run.end().code, 74);
-    eventually("what was left is gone", || !runs(left));
+    eventually("what it has started is gone", || !runs(started));
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::process::Stdio;
 
 use diesel_advisory_sandbox::Sandbox;
 
-use crate::support::{Done, Running, at, bare, client, done, eventually, holder, pids, program};
+use crate::support::{
+    Done, Running, at, bare, client, done, eventually, hold, holder, pids, program,
+};
 
 #[test]
 fn standard_streams_are_the_command_s_own() {
@@ -105,9 +107,7 @@ fn a_password_of_the_command_line_is_not_in_the_list_of_processes() {
 #[test]
 fn run_has_one_session() {
     let server = Sandbox::start().unwrap();
-    let run = ["run", "one", "--", "sh", "-c", "echo held; exec sleep 1000"];
-    let mut run = Running::start(program(&server, &run));
-    assert_eq!(run.line(), "held");
+    let _run = hold(server.url(), "one", &[]);
     let query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' \
                  AND pid <> pg_backend_pid()";
     let count: i64 = client(&server).query_one(query, &[]).unwrap().get(0);
@@ -118,16 +118,7 @@ fn run_has_one_session() {
 fn who_waits_is_told_for_whom_unless_quiet() {
     let server = Sandbox::shared();
     let mut sql = client(server);
-    let hold = [
-        "run",
-        "told",
-        "--",
-        "sh",
-        "-c",
-        "echo held; exec sleep 1000",
-    ];
-    let mut held = Running::start(program(server, &hold));
-    assert_eq!(held.line(), "held");
+    let _held = hold(server.url(), "told", &[]);
     let pid = holder(&mut sql, "told");
     let told = done(program(
         server,
@@ -147,16 +138,7 @@ fn who_waits_is_told_for_whom_unless_quiet() {
 fn who_waits_runs_when_the_lock_is_free() {
     let server = Sandbox::shared();
     let mut sql = client(server);
-    let hold = [
-        "run",
-        "handed-on",
-        "--",
-        "sh",
-        "-c",
-        "echo held; exec sleep 1000",
-    ];
-    let mut held = Running::start(program(server, &hold));
-    assert_eq!(held.line(), "held");
+    let held = hold(server.url(), "handed-on", &[]);
     let next = Running::start(program(server, &["run", "handed-on", "--", "echo", "mine"]));
     eventually("the next one waits", || {
         !pids(&mut sql, "handed-on", false).is_empty()
@@ -207,13 +189,8 @@ fn permits_are_for_so_many() {
         ];
         program(server, &args.concat())
     };
-    let hold = "echo held; exec sleep 1000";
-    let mut first = Running::start(run(&[], hold));
-    let mut second = Running::start(run(&[], hold));
-    assert_eq!(
-        (first.line(), second.line()),
-        ("held".into(), "held".into())
-    );
+    let hold = || hold(server.url(), "permits", &["--permits", "2"]);
+    let (first, second) = (hold(), hold());
     assert_eq!(done(run(&["--no-wait"], "true")).code, 75);
 
     let third = Running::start(run(&["--wait", "60s"], "echo ran"));

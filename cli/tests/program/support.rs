@@ -115,6 +115,14 @@ impl Drop for Running {
     }
 }
 
+/// A process that holds a lock until it is ended.
+pub(crate) fn hold(url: &str, name: &str, options: &[&str]) -> Running {
+    let script = &["--", "sh", "-c", "echo held; exec sleep 1000"];
+    let mut held = Running::start(at(url, &[&["run", name], options, script].concat()));
+    assert_eq!(held.line(), "held");
+    held
+}
+
 /// Sends a signal, or tries whether there is such a process, with `0`.
 pub(crate) fn signal(name: &str, pid: i32) -> bool {
     let kill = format!("kill -{name} {pid} 2>/dev/null");
