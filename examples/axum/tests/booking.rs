@@ -25,6 +25,24 @@ async fn serve(sandbox: &Sandbox, change: impl FnOnce(&mut Service)) -> String {
     url
 }
 
+/// The same, of a service whose work adds to the first semaphore when it is in, and goes on with a permit of the
+/// second.
+async fn serve_held(sandbox: &Sandbox) -> (String, Arc<Semaphore>, Arc<Semaphore>) {
+    let (is_in, may_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let url = serve(sandbox, |service| {
+        let (is_in, may_go) = (is_in.clone(), may_go.clone());
+        service.between = Arc::new(move || {
+            let (is_in, may_go) = (is_in.clone(), may_go.clone());
+            Box::pin(async move {
+                is_in.add_permits(1);
+                may_go.acquire().await.unwrap().forget();
+            })
+        });
+    })
+    .await;
+    (url, is_in, may_go)
+}
+
 /// All guests want all seats. How often each seat was booked.
 ///
 /// Whoever has seen a free seat waits until all others have seen one too, or until `limit`.
@@ -111,18 +129,7 @@ async fn a_guest_who_waits_too_long_may_try_again() {
 #[tokio::test]
 async fn the_nightly_job_runs_in_one_instance_and_can_be_seen() {
     let sandbox = Sandbox::start().unwrap();
-    let (is_in, may_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let busy = serve(&sandbox, |service| {
-        let (is_in, may_go) = (is_in.clone(), may_go.clone());
-        service.between = Arc::new(move || {
-            let (is_in, may_go) = (is_in.clone(), may_go.clone());
-            Box::pin(async move {
-                is_in.add_permits(1);
-                may_go.acquire().await.unwrap().forget();
-            })
-        });
-    })
-    .await;
+    let (busy, is_in, may_go) = serve_held(&sandbox).await;
     let idle = serve(&sandbox, |_| {}).await;
     let client = Client::new();
     let nightly = |url: &str| client.post(format!("{url}/nightly")).send();
@@ -150,18 +157,7 @@ async fn the_nightly_job_runs_in_one_instance_and_can_be_seen() {
 #[tokio::test]
 async fn as_many_tickets_are_printed_at_once_as_there_are_printers() {
     let sandbox = Sandbox::start().unwrap();
-    let (is_in, may_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let busy = serve(&sandbox, |service| {
-        let (is_in, may_go) = (is_in.clone(), may_go.clone());
-        service.between = Arc::new(move || {
-            let (is_in, may_go) = (is_in.clone(), may_go.clone());
-            Box::pin(async move {
-                is_in.add_permits(1);
-                may_go.acquire().await.unwrap().forget();
-            })
-        });
-    })
-    .await;
+    let (busy, is_in, may_go) = serve_held(&sandbox).await;
     let hasty = serve(&sandbox, |service| {
         service.patience = Duration::from_millis(20);
     })
