@@ -158,40 +158,17 @@ macro_rules! interval_options {
             end: $end:literal,
         }
     ) => {
+        $crate::lock::options::wait_options! {
+            impl<$($generic),*> $Builder {
+                setup: $setup,
+                timed: $open,
+                tried: $open,
+                close: $close,
+                end: $end,
+            }
+        }
+
         impl<'a, $($generic),*> $Builder {
-            /// Waits for the lock no longer than `timeout`. `None` waits forever.
-            ///
-            /// Zero is the same as [`no_wait`](Self::no_wait). Default: the session's `lock_timeout`. Afterwards,
-            /// `lock_timeout` is what it was.
-            ///
-            /// # Example
-            ///
-            /// ```
-            #[doc = $setup]
-            /// use std::time::Duration;
-            ///
-            #[doc = concat!($open, ".timeout(Duration::from_secs(2))", $close)]
-            #[doc = $end]
-            /// ```
-            pub fn timeout(mut self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
-                self.request.wait = timeout.into().into();
-                self
-            }
-
-            /// Does not wait: if another session holds the lock, it is unavailable at once.
-            ///
-            /// # Example
-            ///
-            /// ```
-            #[doc = $setup]
-            #[doc = concat!($open, ".no_wait()", $close)]
-            #[doc = $end]
-            /// ```
-            pub fn no_wait(mut self) -> Self {
-                self.request.wait = crate::lock::wait::Wait::No;
-                self
-            }
-
             /// Does not count a run whose closure returns an error or panics: the next caller tries it again.
             ///
             /// What was recorded of the run before is put back, unless another run has been started since. Where

@@ -1,36 +1,17 @@
 //! The methods that every builder has.
 
-/// Writes the options of a lock for the builder of one scope, which keeps them in a field `request`.
-///
-/// The examples differ from scope to scope in how a lock is asked for and taken: `open` stands before
-/// the lock's id, `close` after the option.
-macro_rules! lock_options {
+/// Writes how long a lock is waited for. In the examples, `timed` and `tried` stand before the option.
+macro_rules! wait_options {
     (
         impl<$($generic:tt),*> $Builder:ty {
             setup: $setup:literal,
-            open: $open:literal,
+            timed: $timed:expr,
+            tried: $tried:expr,
             close: $close:literal,
             end: $end:literal,
         }
     ) => {
         impl<'a, $($generic),*> $Builder {
-            /// Takes a shared lock: it excludes exclusive locks, but not other shared ones.
-            ///
-            /// Default: exclusive. All locks of a set are taken in the same mode.
-            ///
-            /// # Example
-            ///
-            /// ```
-            #[doc = $setup]
-            /// // Other readers of the price list go on, a writer waits.
-            #[doc = concat!($open, "(\"price list\").shared()", $close)]
-            #[doc = $end]
-            /// ```
-            pub fn shared(mut self) -> Self {
-                self.request.mode = crate::lock::request::Mode::Share;
-                self
-            }
-
             /// Waits for the lock no longer than `timeout`. `None` waits forever.
             ///
             /// Overrides the session's `lock_timeout` for this lock only. Afterwards, whether the lock
@@ -50,7 +31,7 @@ macro_rules! lock_options {
             #[doc = $setup]
             /// use std::time::Duration;
             ///
-            #[doc = concat!($open, "((\"invoice\", 42)).timeout(Duration::from_secs(2))", $close)]
+            #[doc = concat!($timed, ".timeout(Duration::from_secs(2))", $close)]
             #[doc = $end]
             /// ```
             pub fn timeout(mut self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
@@ -64,11 +45,55 @@ macro_rules! lock_options {
             ///
             /// ```
             #[doc = $setup]
-            #[doc = concat!($open, "(\"reports.nightly\").no_wait()", $close)]
+            #[doc = concat!($tried, ".no_wait()", $close)]
             #[doc = $end]
             /// ```
             pub fn no_wait(mut self) -> Self {
                 self.request.wait = crate::lock::wait::Wait::No;
+                self
+            }
+        }
+    };
+}
+
+/// Writes the options of a lock for the builder of one scope, which keeps them in a field `request`.
+///
+/// The examples differ from scope to scope in how a lock is asked for and taken: `open` stands before
+/// the lock's id, `close` after the option.
+macro_rules! lock_options {
+    (
+        impl<$($generic:tt),*> $Builder:ty {
+            setup: $setup:literal,
+            open: $open:literal,
+            close: $close:literal,
+            end: $end:literal,
+        }
+    ) => {
+        $crate::lock::options::wait_options! {
+            impl<$($generic),*> $Builder {
+                setup: $setup,
+                timed: concat!($open, "((\"invoice\", 42))"),
+                tried: concat!($open, "(\"reports.nightly\")"),
+                close: $close,
+                end: $end,
+            }
+        }
+
+        impl<'a, $($generic),*> $Builder {
+            /// Takes a shared lock: it excludes exclusive locks, but not other shared ones.
+            ///
+            /// Default: exclusive. All locks of a set are taken in the same mode.
+            ///
+            /// # Example
+            ///
+            /// ```
+            #[doc = $setup]
+            /// // Other readers of the price list go on, a writer waits.
+            #[doc = concat!($open, "(\"price list\").shared()", $close)]
+            #[doc = $end]
+            /// ```
+            pub fn shared(mut self) -> Self {
+                self.request.mode = crate::lock::request::Mode::Share;
                 self
             }
 
@@ -286,4 +311,4 @@ macro_rules! transaction_options {
     };
 }
 
-pub(crate) use {lock_options, transaction_options};
+pub(crate) use {lock_options, transaction_options, wait_options};

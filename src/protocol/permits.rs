@@ -91,12 +91,11 @@ async fn take<L: Link>(
     mark: Mark,
     began: Instant,
 ) -> QueryResult<Permit> {
-    let mut answer = Permit::Nested;
-    for own in [Own::Ask, Own::Again] {
-        if answer == Permit::Nested {
-            let code = link.code(take_free(set, permits, mark, own)).await?;
-            answer = Permit::of_code(code);
-        }
+    let ask = take_free(set, permits, mark, Own::Ask);
+    let mut answer = Permit::of_code(link.code(ask).await?);
+    if answer == Permit::Nested {
+        let again = take_free(set, permits, mark, Own::Again);
+        answer = Permit::of_code(link.code(again).await?);
     }
     if answer != Permit::NotFree || set.wait == Wait::No {
         return Ok(answer);

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tracing::field::Empty;
+use tracing::field::{Empty, display};
 use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span};
 
@@ -235,41 +235,33 @@ impl Told {
 
     fn tell_unavailable(&self, waited: Duration, unavailable: Option<&Unavailable>) {
         let lock = unavailable.map_or(&self.lock, |unavailable| &unavailable.lock);
+        let holders = unavailable.map(|unavailable| display(Holders(unavailable)));
+        let waited = waited.as_secs_f64();
         self.span.in_scope(|| {
             tracing::debug!(
                 target: TARGET,
-                {
-    lock.name = %lock,
-                    lock.waited = waited.as_secs_f64(),
-                    lock.holders = unavailable.map(|unavailable| display(Holders(unavailable))),
-                },
+                { lock.name = %lock, lock.waited = waited, lock.holders = holders },
                 "the lock is unavailable"
             );
         });
     }
 
     fn tell_long_wait(&self, waited: Duration, became: &str) {
-        let lock = &self.lock;
-        let seconds = waited.as_secs_f64();
+        /// The level of an event has to be a constant.
+        macro_rules! tell {
+            ($event:ident) => {
+                tracing::$event!(
+                    target: TARGET,
+                    { lock.name = %self.lock, lock.waited = waited.as_secs_f64() },
+                    "waited for {waited:.1?}, until the lock {became}"
+                )
+            };
+        }
         self.span.in_scope(|| {
             if is_worth_a_warning(waited) {
-                tracing::warn!(
-                                target: TARGET,
-                                {
-                lock.name = %lock,
-                                    lock.waited = seconds,
-                                },
-                                "waited for {waited:.1?}, until the lock {became}"
-                            );
+                tell!(warn);
             } else if waited > LONG {
-                tracing::debug!(
-                                target: TARGET,
-                                {
-                lock.name = %lock,
-                                    lock.waited = seconds,
-                                },
-                                "waited for {waited:.1?}, until the lock {became}"
-                            );
+                tell!(debug);
             }
         });
     }
