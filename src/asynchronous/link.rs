@@ -67,6 +67,8 @@ impl<C: AsyncPgTransactions> Async<'_, C> {
 }
 
 impl<C: AsyncPgTransactions> Link for Async<'_, C> {
+    const PREPARES: bool = true;
+
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
         self.status().transaction_depth()
     }

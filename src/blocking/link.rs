@@ -70,6 +70,8 @@ impl<C: LoadConnection<Backend = Pg>> Blocking<'_, C> {
 }
 
 impl<C: LoadConnection<Backend = Pg>> Link for Blocking<'_, C> {
+    const PREPARES: bool = false;
+
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
         self.status().transaction_depth()
     }

@@ -18,6 +18,10 @@ use crate::sql::statement::Statement;
 /// They are written once, as `async fn`s over this trait. A blocking connection implements it with
 /// futures that are ready at once.
 pub(crate) trait Link: Send {
+    /// Whether a [`code`](Self::code) is prepared once for the connection, so that it is the cheapest form
+    /// of all.
+    const PREPARES: bool;
+
     /// How many transactions and savepoints Diesel has open. An error if it has lost track of them.
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>>;
 

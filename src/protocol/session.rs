@@ -11,12 +11,13 @@ use super::verdict::{Undo, UnlessTold};
 use super::{close_work, end_session, lock_set, permits};
 use crate::error::Error;
 use crate::lock::request::Request;
+use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 use crate::sql::answer::{Releasing, Taking};
 use crate::sql::carry::AT_ONCE;
 use crate::sql::marks::{Mark, tell_others};
-use crate::sql::release::{HeldLocks, release as release_sql};
-use crate::sql::session::{take_for_session, try_take_for_session};
+use crate::sql::release::{HeldLocks, release as release_sql, release_by_query};
+use crate::sql::session::{take_for_session, try_take_for_session, wait_for_session};
 
 /// Takes the locks for the session.
 ///
@@ -40,27 +41,39 @@ pub(crate) async fn acquire<'a, L: Link>(
         mode: set.mode,
         mark: Mark::new(),
     };
-    let answer = if set.wait == Wait::No {
-        let code = link.code(try_take_for_session(&set, held.mark)).await;
-        code.map(Taking::of_code)
-    } else {
-        match link.batch(&take_for_session(&set, held.mark)).await {
-            Ok(()) => Ok(Taking::Granted),
-            Err(error) => {
-                let undo = Undo {
-                    checked: false,
-                    roll_back: "",
-                    close: "",
-                    unless_told: UnlessTold::Leave,
-                };
-                undo.after(link, &set, began, error).await
-            }
+    let answer = match take(link, &set, held.mark).await {
+        Err(error) if set.wait != Wait::No => {
+            let undo = Undo {
+                checked: false,
+                roll_back: "",
+                close: "",
+                unless_told: UnlessTold::Leave,
+            };
+            undo.after(link, &set, began, error).await
         }
+        answer => answer,
     };
     if answer.is_err() {
         check_after_failure(link, &held).await;
     }
     Attempt::new(answer?, began, set, held)
+}
+
+async fn take<L: Link>(link: &mut L, set: &LockSet<'_>, mark: Mark) -> QueryResult<Taking> {
+    let query = match set.wait {
+        Wait::No => Some(try_take_for_session(set, mark)),
+        _ if L::PREPARES => wait_for_session(set, mark),
+        _ => None,
+    };
+    if let Some(query) = query {
+        let taking = link.code(query).await.map(Taking::of_code)?;
+        // Only a message for which nothing is prepared can tell that for certain.
+        if taking != Taking::InTransaction {
+            return Ok(taking);
+        }
+    }
+    link.batch(&take_for_session(set, mark)).await?;
+    Ok(Taking::Granted)
 }
 
 /// Makes sure that a failed statement has not taken the locks.
@@ -103,7 +116,7 @@ pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<
         Ok(answer) => return refused(link, locks, answer).await,
     };
     let released = match link.batch("ROLLBACK").await {
-        Ok(()) => try_release(link, locks).await,
+        Ok(()) => release_by_message(link, locks).await,
         Err(error) => Err(error),
     };
     match (answer, released) {
@@ -128,6 +141,22 @@ pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<
 }
 
 async fn try_release<L: Link>(link: &mut L, locks: &HeldLocks) -> QueryResult<Releasing> {
+    let query = if L::PREPARES {
+        release_by_query(locks)
+    } else {
+        None
+    };
+    if let Some(query) = query {
+        let releasing = link.code(query).await.map(Releasing::of_code)?;
+        if releasing != Releasing::InTransaction {
+            return Ok(releasing);
+        }
+    }
+    release_by_message(link, locks).await
+}
+
+/// Releases the locks by statements for which nothing is prepared.
+async fn release_by_message<L: Link>(link: &mut L, locks: &HeldLocks) -> QueryResult<Releasing> {
     match link.batch(&release_sql(locks)).await {
         Ok(()) => Ok(Releasing::Released),
         Err(error) => Releasing::of_error(&error).ok_or(error),

@@ -62,6 +62,8 @@ pub(super) const SNAPSHOT_CODE: i32 = -1;
 pub(super) const STANDBY_CODE: i32 = -2;
 pub(super) const SHARED_CODE: i32 = -3;
 pub(super) const NESTED_CODE: i32 = -4;
+pub(super) const IN_TRANSACTION_CODE: i32 = -5;
+pub(super) const NOT_HELD_CODE: i32 = -6;
 
 /// What the server answers to an attempt to take a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,7 @@ impl Taking {
             SNAPSHOT_CODE => Self::SnapshotTooOld,
             STANDBY_CODE => Self::Standby,
             SHARED_CODE => Self::SharedSession,
+            IN_TRANSACTION_CODE => Self::InTransaction,
             position => Self::Missing(usize::try_from(position - 1).unwrap_or(0)),
         }
     }
@@ -121,6 +124,16 @@ impl Taking {
 }
 
 impl Releasing {
+    /// Reads the number that a query has selected: 0, or a negative one.
+    pub(crate) fn of_code(code: i32) -> Self {
+        match code {
+            0 => Self::Released,
+            SHARED_CODE => Self::SharedSession,
+            IN_TRANSACTION_CODE => Self::InTransaction,
+            _ => Self::NotHeld,
+        }
+    }
+
     /// Reads the mark of an error, if it has one.
     pub(crate) fn of_error(error: &DieselError) -> Option<Self> {
         let refusals = [

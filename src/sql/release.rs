@@ -1,9 +1,12 @@
 //! The SQL that releases session locks.
 
-use super::answer::{IN_TRANSACTION, MARK, NOT_HELD, SHARED, refuse};
+use super::answer::{
+    IN_TRANSACTION, IN_TRANSACTION_CODE, MARK, NOT_HELD, NOT_HELD_CODE, SHARED, SHARED_CODE, refuse,
+};
 use super::keys::Keys;
 use super::marks::Mark;
-use super::session::TRANSACTION_IS_OPEN;
+use super::session::{TRANSACTION_IS_OPEN, TRANSACTION_MAY_BE_OPEN};
+use super::statement::Statement;
 use crate::lock::key::LockKey;
 use crate::lock::request::Mode;
 
@@ -54,7 +57,29 @@ pub(crate) fn release(held: &HeldLocks) -> String {
     [&refuse(&case), " FOR UPDATE"].concat()
 }
 
-/// The same where nobody waits for the answer, and a transaction may be open that Diesel does not know
+/// `SELECT`s the [code](super::answer::Releasing::of_code) of releasing a session lock. `None` for several.
+///
+/// It is prepared once, and costs half of what [`release`] does.
+pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
+    let keys = Keys::of(&held.keys);
+    let [key @ Keys::One(_)] = &keys[..] else {
+        return None;
+    };
+    let query = Statement::default()
+        .sql(&format!(
+            "SELECT CASE WHEN {TRANSACTION_MAY_BE_OPEN} THEN {IN_TRANSACTION_CODE} WHEN NOT "
+        ))
+        .add(key.call("pg_advisory_unlock", held.mode))
+        .sql(&format!(" THEN {NOT_HELD_CODE} WHEN "))
+        .add(held.mark.is_seen_on_top())
+        .sql(&format!(
+            " THEN CASE WHEN {} IS NOT NULL THEN 0 END ELSE {SHARED_CODE} END AS code FOR UPDATE",
+            Mark::pop()
+        ));
+    Some(query)
+}
+
+/// The same as [`release`] where nobody waits for the answer, and a transaction may be open that Diesel does not know
 /// of. Where none is, the `ROLLBACK` leaves a warning in the server's log.
 #[cfg_attr(
     not(feature = "async"),

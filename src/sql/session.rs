@@ -1,11 +1,11 @@
 //! The SQL that takes locks for the session.
 
-use super::answer::{IN_TRANSACTION, SHARED, SHARED_CODE};
+use super::answer::{IN_TRANSACTION, IN_TRANSACTION_CODE, SHARED, SHARED_CODE};
 use super::carry::{AT_ONCE, keep};
 use super::keys::{Keys, call_for, first_refused};
 use super::label_comment;
 use super::marks::Mark;
-use super::statement::Statement;
+use super::statement::{Statement, Value};
 use super::take::{Guards, SAVE, Timeout, are_few, take_few, wait_for_each};
 use crate::lock::set::LockSet;
 
@@ -51,6 +51,50 @@ pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
         }
     };
     [&*label, "SELECT WHERE ", &wait, "; ", &keep].concat()
+}
+
+/// The condition that a transaction was open before this query, or that a pooler has prepared the query in
+/// the same moment.
+///
+/// It is for the extended protocol. The portal that a query runs in is made when its parameters arrive, and
+/// alone that begins the transaction too.
+pub(super) const TRANSACTION_MAY_BE_OPEN: &str = "NOT EXISTS (SELECT FROM pg_catalog.pg_cursor() AS c \
+     WHERE c.name OPERATOR(pg_catalog.=) '' \
+     AND c.creation_time OPERATOR(pg_catalog.=) CURRENT_TIMESTAMP)";
+
+/// `SELECT`s the [code](super::answer::Taking::of_code) of taking a lock for the session, waiting for it as
+/// long as it may. `None` for a set.
+///
+/// What is prepared once need not be parsed for each lock, which is half of what [`take_for_session`] costs.
+/// As the transaction is that of the query, it gives `lock_timeout` its value back by its end. A timeout that
+/// fires in the moment of the grant can leave the lock with the session, as can any other cancellation.
+pub(crate) fn wait_for_session(set: &LockSet<'_>, mark: Mark) -> Option<Statement> {
+    let keys = Keys::of(&set.keys());
+    let [key @ Keys::One(_)] = &keys[..] else {
+        return None;
+    };
+    let guards = Guards::of(set)
+        .and(TRANSACTION_MAY_BE_OPEN, IN_TRANSACTION_CODE, "")
+        .and(mark.is_foreign(), SHARED_CODE, SHARED);
+    let mut query = Statement::default()
+        .sql("SELECT CASE")
+        .sql(&guards.codes())
+        .sql(" WHEN ");
+    if let Some(timeout) = Timeout::of_one(set) {
+        query = query
+            .sql("pg_catalog.set_config('lock_timeout', ")
+            .value(Value::Text(timeout.millis().to_string()))
+            .sql(", 't') IS NOT NULL AND ");
+    }
+    for function in ["pg_advisory_xact_lock", "pg_advisory_lock"] {
+        query = query
+            .add(key.call(function, set.mode))
+            .sql(" IS NOT NULL AND ");
+    }
+    let query = query
+        .add(mark.push())
+        .sql(" IS NOT NULL THEN 0 END AS code FOR UPDATE");
+    Some(query)
 }
 
 /// `SELECT`s the [code](super::answer::Taking::of_code) of taking locks for the session without waiting.

@@ -26,7 +26,7 @@ enum Piece {
 pub(crate) enum Value {
     BigInt(i64),
     Integer(i32),
-    /// Of hexadecimal digits.
+    /// Of digits, hexadecimal or decimal.
     Text(String),
     BigInts(Vec<i64>),
     Integers(Vec<i32>),

@@ -250,9 +250,14 @@ impl Timeout {
 
     /// Sets the timeout of a single lock.
     pub(super) fn start(&self) -> String {
+        set_timeout(&["'", &self.millis().to_string(), "'"].concat())
+    }
+
+    /// The timeout of a single lock: 0 for none.
+    pub(super) fn millis(&self) -> i32 {
         match self {
-            Self::Forever | Self::Session => set_timeout("'0'"),
-            Self::Millis(millis) => set_timeout(&["'", &millis.to_string(), "'"].concat()),
+            Self::Forever | Self::Session => 0,
+            Self::Millis(millis) => *millis,
         }
     }
 

@@ -45,6 +45,8 @@ impl Script {
 }
 
 impl Link for Script {
+    const PREPARES: bool = false;
+
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
         Ok(NonZeroU32::new(self.depth))
     }
