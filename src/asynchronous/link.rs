@@ -96,7 +96,9 @@ impl<C: AsyncPgTransactions> Link for Async<'_, C> {
     }
 
     async fn code(&mut self, statement: Statement) -> QueryResult<i32> {
-        let code = statement.get_result(self.0).await;
+        // To the end: a row comes before the commit of the query that has selected it, which can fail.
+        let codes: QueryResult<Vec<i32>> = statement.load(self.0).await;
+        let code = codes.and_then(|codes| codes.into_iter().next().ok_or(DieselError::NotFound));
         self.settle(code).await
     }
 

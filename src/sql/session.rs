@@ -66,8 +66,9 @@ pub(super) const TRANSACTION_MAY_BE_OPEN: &str = "NOT EXISTS (SELECT FROM pg_cat
 /// long as it may. `None` for a set.
 ///
 /// What is prepared once need not be parsed for each lock, which is half of what [`take_for_session`] costs.
-/// As the transaction is that of the query, it gives `lock_timeout` its value back by its end. A timeout that
-/// fires in the moment of the grant can leave the lock with the session, as can any other cancellation.
+/// As the transaction is that of the query, it gives `lock_timeout` its value back by its end. The server looks
+/// for a timeout that has fired in the moment of the grant as soon as a function sleeps, for however short, so
+/// that the session has no lock then.
 pub(crate) fn wait_for_session(set: &LockSet<'_>, mark: Mark) -> Option<Statement> {
     let keys = Keys::of(&set.keys());
     let [key @ Keys::One(_)] = &keys[..] else {
@@ -86,12 +87,11 @@ pub(crate) fn wait_for_session(set: &LockSet<'_>, mark: Mark) -> Option<Statemen
             .value(Value::Text(timeout.millis().to_string()))
             .sql(", 't') IS NOT NULL AND ");
     }
-    for function in ["pg_advisory_xact_lock", "pg_advisory_lock"] {
-        query = query
-            .add(key.call(function, set.mode))
-            .sql(" IS NOT NULL AND ");
-    }
     let query = query
+        .add(key.call("pg_advisory_xact_lock", set.mode))
+        .sql(" IS NOT NULL AND pg_catalog.pg_sleep('0') IS NOT NULL AND ")
+        .add(key.call("pg_advisory_lock", set.mode))
+        .sql(" IS NOT NULL AND ")
         .add(mark.push())
         .sql(" IS NOT NULL THEN 0 END AS code FOR UPDATE");
     Some(query)

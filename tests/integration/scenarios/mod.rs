@@ -20,6 +20,7 @@ pub(crate) mod asynchronous {
     mod permit_statements;
     mod permits;
     mod properties;
+    mod races;
     mod rights;
     mod round_trips;
     mod search_path;
@@ -81,6 +82,11 @@ pub(crate) mod asynchronous {
             runtime.unwrap().block_on(future)
         }
 
+        /// Whether a pool would throw it away.
+        pub(crate) fn is_broken(conn: &mut Conn) -> bool {
+            diesel_async::pooled_connection::PoolableConnection::is_broken(conn)
+        }
+
         /// Does work that panics, as a task.
         pub(crate) async fn panics<F>(work: impl FnOnce() -> F)
         where
@@ -120,6 +126,7 @@ pub(crate) mod blocking {
     mod permit_statements;
     mod permits;
     mod properties;
+    mod races;
     mod rights;
     mod round_trips;
     mod search_path;
@@ -174,6 +181,11 @@ pub(crate) mod blocking {
         /// It is done already.
         pub(crate) fn complete<T>(done: T) -> T {
             done
+        }
+
+        /// Whether a pool would throw it away.
+        pub(crate) fn is_broken(conn: &mut Conn) -> bool {
+            diesel::r2d2::R2D2Connection::is_broken(conn)
         }
 
         /// Does work that panics, on a thread.

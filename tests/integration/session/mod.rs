@@ -5,7 +5,6 @@ mod lost;
 mod outcomes;
 mod permits;
 mod pools;
-mod races;
 mod reentrancy;
 mod shared;
 mod tokens;
