@@ -19,7 +19,7 @@ use crate::sql::answer::Taking;
 use crate::sql::carry::{
     carried_code, carry_in, carry_out, drop_carried, try_carry_in, try_carry_out,
 };
-use crate::sql::take::{Checks, begin_checked, late_timeout, take, try_take};
+use crate::sql::take::{Checks, begin_checked, late_timeout, push_take, take, try_take};
 
 /// Encloses the attempt to lock inside of a savepoint that Diesel knows of.
 ///
@@ -90,12 +90,17 @@ async fn begin<L: Link>(
         let code = link.code(try_take(set, checks)).await;
         keep_if_granted(link, code).await?
     } else if modes.is_default() {
-        let take = take(set, Checks::None);
-        let sql = [begin_checked(set), "; ", &take, late_timeout(set)].concat();
+        let mut sql = String::with_capacity(512);
+        sql.push_str(begin_checked(set));
+        sql.push_str("; ");
+        push_take(&mut sql, set, Checks::None);
+        sql.push_str(late_timeout(set));
         begin_with(link, &sql, set, began, Begin::Checked).await?
     } else {
-        let take = take(set, checks);
-        let sql = [&*modes.begin(), "; ", &take, late_timeout(set)].concat();
+        let mut sql = modes.begin();
+        sql.push_str("; ");
+        push_take(&mut sql, set, checks);
+        sql.push_str(late_timeout(set));
         begin_with(link, &sql, set, began, Begin::AsAsked).await?
     };
     match answer {

@@ -10,10 +10,12 @@ use crate::error::Error;
 use crate::lock::request::Request;
 use crate::lock::wait::Wait;
 use crate::sql::answer::Taking;
-use crate::sql::take::{Checks, take, try_take, try_take_or_fail};
+use crate::sql::take::{Checks, push_take, try_take, try_take_or_fail};
 
-/// Encloses what may have to be undone without harm to the transaction.
-const STEP: &str = "diesel_advisory_step";
+/// Begins what may have to be undone without harm to the transaction.
+const BEGIN: &str = "SAVEPOINT diesel_advisory_step; ";
+const UNDO: &str = "ROLLBACK TO SAVEPOINT diesel_advisory_step; ";
+const END: &str = "RELEASE SAVEPOINT diesel_advisory_step";
 
 /// Takes the locks inside the transaction that is open.
 ///
@@ -30,26 +32,25 @@ pub(crate) async fn acquire<'a, L: Link>(
         return Err(Error::NotInTransaction);
     }
     let set = lock_set(link, request).await?;
-    let undo = format!("ROLLBACK TO SAVEPOINT {STEP}; ");
-    let close = format!("RELEASE SAVEPOINT {STEP}");
     let answer = if set.wait == Wait::No && set.locks.len() == 1 {
         Taking::of_code(link.code(try_take(&set, Checks::Standby)).await?)
     } else {
         // Of several locks, those before the missing one would stay held.
-        let take = match set.wait {
-            Wait::No => try_take_or_fail(&set),
-            _ => take(&set, Checks::Standby),
-        };
-        match link
-            .batch(&format!("SAVEPOINT {STEP}; {take}; {close}"))
-            .await
-        {
+        let mut sql = String::with_capacity(512);
+        sql.push_str(BEGIN);
+        match set.wait {
+            Wait::No => sql.push_str(&try_take_or_fail(&set)),
+            _ => push_take(&mut sql, &set, Checks::Standby),
+        }
+        sql.push_str("; ");
+        sql.push_str(END);
+        match link.batch(&sql).await {
             Ok(()) => Taking::Granted,
             Err(error) => {
                 let undo = Undo {
                     checked: false,
-                    roll_back: &undo,
-                    close: &close,
+                    roll_back: UNDO,
+                    close: END,
                     unless_told: UnlessTold::Leave,
                 };
                 undo.after(link, &set, began, error).await?

@@ -14,8 +14,14 @@ pub(super) const MARK: &str = "diesel_advisory: ";
 /// the text of an error and nothing else of it. No PL/pgSQL is needed, and of what fails with a text of ours
 /// it is the cheapest: a cast of the text costs 4 % of a session lock more.
 pub(super) fn unless_refused(case: &str) -> String {
-    ["pg_catalog.current_setting(", case, ") IS NULL"].concat()
+    [UNLESS, case, REFUSED].concat()
 }
+
+/// Begins [`unless_refused`].
+pub(super) const UNLESS: &str = "pg_catalog.current_setting(";
+
+/// Ends it.
+pub(super) const REFUSED: &str = ") IS NULL";
 
 /// A statement that answers with nothing if a `CASE` yields null, and fails with the text that it yields
 /// otherwise.

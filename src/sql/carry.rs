@@ -1,6 +1,6 @@
 //! The SQL that hands locks from one transaction to the next, as locks of the session.
 
-use super::keys::{Keys, call_for};
+use super::keys::{Keys, push_call};
 use super::marks::process;
 use super::statement::Statement;
 use super::take::{Guards, code_expression};
@@ -11,25 +11,23 @@ use crate::lock::set::LockSet;
 pub(crate) const AT_ONCE: usize = 1_000;
 
 /// `SELECT`s that take locks for the session.
-pub(super) fn keep(set: &LockSet<'_>) -> String {
+pub(super) fn push_keep(sql: &mut String, set: &LockSet<'_>) {
     if set.locks.len() > AT_ONCE {
-        return for_all(set, "pg_advisory_lock", None);
+        sql.push_str(&for_all(set, "pg_advisory_lock", None));
+        return;
     }
-    let calls = set
-        .locks
-        .iter()
-        .map(|lock| call_for(lock.key, "pg_advisory_lock", set.mode));
-    format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
+    for (index, lock) in set.locks.iter().enumerate() {
+        sql.push_str(if index == 0 { "SELECT " } else { ", " });
+        push_call(sql, lock.key, "pg_advisory_lock", set.mode);
+    }
 }
 
 /// Statements that take locks for the session which the transaction holds already: they are granted at
 /// once, and outlive the transaction.
 pub(crate) fn carry_out(set: &LockSet<'_>) -> String {
-    format!(
-        "SELECT pg_catalog.pg_advisory_lock({}); {}",
-        carried(),
-        keep(set)
-    )
+    let mut sql = format!("SELECT pg_catalog.pg_advisory_lock({}); ", carried());
+    push_keep(&mut sql, set);
+    sql
 }
 
 /// Statements that turn the locks of [`carry_out`] into locks of the present transaction. They wait for
@@ -46,10 +44,11 @@ pub(crate) fn try_carry_out(set: &LockSet<'_>) -> String {
         Some(GRANTED),
         &format!("pg_catalog.pg_advisory_lock({})", carried()),
     );
+    let mut check = String::new();
+    Guards::of(set).push_statement(&mut check);
     format!(
-        "{}SELECT pg_catalog.set_config('diesel_advisory.code', ({code})::pg_catalog.text, false); \
+        "{check}SELECT pg_catalog.set_config('diesel_advisory.code', ({code})::pg_catalog.text, false); \
          SELECT {mark}; {}",
-        Guards::of(set).statement(),
         for_all(set, "pg_advisory_lock", Some(GRANTED))
     )
 }

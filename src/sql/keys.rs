@@ -1,5 +1,8 @@
 //! The keys of a set, as the advisory lock functions take them.
 
+use std::fmt::Write as _;
+
+use super::push;
 use super::statement::{Statement, Value};
 use crate::lock::key::LockKey;
 use crate::lock::request::Mode;
@@ -73,7 +76,10 @@ impl Keys {
 
     /// The call of one of the advisory lock functions.
     pub(super) fn call(&self, function: &str, mode: Mode) -> Statement {
-        let open = Statement::default().sql(&function_name(function, mode));
+        let open = Statement::default()
+            .sql("pg_catalog.")
+            .sql(function)
+            .sql(open_arguments(mode));
         let call = match self {
             Self::One(LockKey::BigInt(key)) => open.value(Value::BigInt(*key)),
             Self::One(LockKey::Pair(first, second)) => open
@@ -138,23 +144,28 @@ pub(super) fn first_refused(
     expression.sql("0)")
 }
 
-/// The text of a call for a single key, which is written for each lock.
-pub(super) fn call_for(key: LockKey, function: &str, mode: Mode) -> String {
-    let open = function_name(function, mode);
+/// Adds the text of a call for a single key, which is written for each lock.
+pub(super) fn push_call(sql: &mut String, key: LockKey, function: &str, mode: Mode) {
+    push(sql, &["pg_catalog.", function, open_arguments(mode)]);
     match key {
-        LockKey::BigInt(key) => [&*open, &Value::BigInt(key).to_string(), ")"].concat(),
+        LockKey::BigInt(key) => push_value(sql, &Value::BigInt(key)),
         LockKey::Pair(first, second) => {
-            let (first, second) = (Value::Integer(first), Value::Integer(second));
-            format!("{open}{first}, {second})")
+            push_value(sql, &Value::Integer(first));
+            sql.push_str(", ");
+            push_value(sql, &Value::Integer(second));
         }
     }
+    sql.push(')');
 }
 
-/// The name of an advisory lock function, up to its arguments.
-fn function_name(function: &str, mode: Mode) -> String {
-    let suffix = match mode {
+fn push_value(sql: &mut String, value: &Value) {
+    let _ = write!(sql, "{value}");
+}
+
+/// What follows the name of an advisory lock function, up to its arguments.
+fn open_arguments(mode: Mode) -> &'static str {
+    match mode {
         Mode::Exclusive => "(",
         Mode::Share => "_shared(",
-    };
-    ["pg_catalog.", function, suffix].concat()
+    }
 }

@@ -6,11 +6,12 @@
 //! Guards of one connection nest, so a mark of another process on top, or another mark than the guard's
 //! own at its release, is that of another client in the same session.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::push;
 use super::statement::{Statement, Value};
 
 /// The setting that the marks stand in, the last one first.
@@ -20,6 +21,14 @@ const MARKS: &str = "pg_catalog.current_setting('diesel_advisory.guards', 't')";
 
 /// Gives it another value, which stands behind this, with `'f'` for "not only in this transaction".
 const SET: &str = "pg_catalog.set_config('diesel_advisory.guards', ";
+
+/// The condition that the session has any mark: that it holds other locks.
+pub(super) const HAS_MARKS: &str =
+    "pg_catalog.current_setting('diesel_advisory.guards', 't') OPERATOR(pg_catalog.<>) ''";
+
+/// An expression that takes the mark on top off.
+pub(super) const POP: &str = "pg_catalog.set_config('diesel_advisory.guards', pg_catalog.substr(\
+     pg_catalog.current_setting('diesel_advisory.guards', 't'), 17), 'f')";
 
 /// What stands there once a session is known to be shared. It is no mark of anybody.
 const SHARED: &str = "shared";
@@ -40,30 +49,27 @@ impl Mark {
         }
     }
 
-    /// The condition that the mark on top is that of another process. Not true where there is none.
-    pub(super) fn is_foreign(self) -> String {
-        let process = format!("{:08x}", self.process);
-        [
-            "NOT pg_catalog.starts_with('",
-            &process,
-            "', pg_catalog.left(",
-            MARKS,
-            ", 8))",
-        ]
-        .concat()
+    /// Adds the condition that the mark on top is that of another process. Not true where there is none.
+    pub(super) fn push_is_foreign(self, sql: &mut String) {
+        let _ = write!(
+            sql,
+            "NOT pg_catalog.starts_with('{:08x}', pg_catalog.left({MARKS}, 8))",
+            self.process
+        );
     }
 
-    /// Puts the mark on top. A condition that what is under it is a mark of another process.
+    /// Adds an expression that puts the mark on top: a condition that what is under it is a mark of another
+    /// process.
     ///
     /// To look at the setting once and not twice saves a tenth of the lock. A statement that fails leaves
     /// the setting as it was.
-    pub(super) fn lands_on_foreign(self) -> String {
-        let process = format!("{:08x}", self.process);
+    pub(super) fn push_lands_on_foreign(self, sql: &mut String) {
         let mark = self.to_string();
-        [
+        let process = &mark[..8];
+        let pieces = [
             "NOT pg_catalog.starts_with('",
             &mark,
-            &process,
+            process,
             "', pg_catalog.left(",
             SET,
             "pg_catalog.concat('",
@@ -71,13 +77,8 @@ impl Mark {
             "', ",
             MARKS,
             "), 'f'), 24))",
-        ]
-        .concat()
-    }
-
-    /// The condition that the session has any mark: that it holds other locks.
-    pub(super) fn is_any() -> String {
-        [MARKS, " OPERATOR(pg_catalog.<>) ''"].concat()
+        ];
+        push(sql, &pieces);
     }
 
     /// An expression that puts the mark on top.
@@ -91,16 +92,9 @@ impl Mark {
             .sql("), 'f')")
     }
 
-    /// The condition that the mark is on top.
-    pub(super) fn is_on_top(self) -> String {
-        [
-            "pg_catalog.starts_with(",
-            MARKS,
-            ", '",
-            &self.to_string(),
-            "')",
-        ]
-        .concat()
+    /// Adds the condition that the mark is on top.
+    pub(super) fn push_is_on_top(self, sql: &mut String) {
+        let _ = write!(sql, "pg_catalog.starts_with({MARKS}, '{self}')");
     }
 
     /// The same condition for a query that can be prepared, which has one text for all marks.
@@ -111,11 +105,6 @@ impl Mark {
             .sql(", ")
             .value(Value::Text(self.to_string()))
             .sql(")")
-    }
-
-    /// An expression that takes the mark on top off.
-    pub(super) fn pop() -> String {
-        [SET, "pg_catalog.substr(", MARKS, ", 17), 'f')"].concat()
     }
 
     /// A statement that takes the mark out, wherever it stands.

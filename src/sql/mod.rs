@@ -17,8 +17,8 @@
 //! A query that stands alone in its message ends in `FOR UPDATE`, which locks nothing here: it makes a
 //! balancer such as pgpool send the query to the primary.
 //!
-//! Text is joined by `concat`, which allocates once: with `format!`, writing the statement took longer
-//! on the client than the server needs to look up two names.
+//! What is written for each lock is pushed onto one `String`: with `format!`, writing the statement took
+//! longer on the client than the server needs to look up two names.
 //!
 //! Nothing of the user's enters the text but numbers that are formatted here, the [`label`], which has no
 //! character that could end a literal or a comment, and texts as [hexadecimal digits](look::text_literal).
@@ -38,6 +38,8 @@ pub(crate) mod take;
 pub(crate) mod token;
 pub(crate) mod verdict;
 
+use std::borrow::Cow;
+
 use crate::lock::key::LockKey;
 use crate::lock::set::LockSet;
 
@@ -46,40 +48,55 @@ use crate::lock::set::LockSet;
 /// It stands in front of the statement that waits, and behind any `BEGIN` or `SAVEPOINT`:
 /// `pg_stat_statements` leaves out comments from a query's identity, but not from that of a utility
 /// statement, before PostgreSQL 16.
-fn label_comment(set: &LockSet<'_>) -> String {
-    ["/* advisory lock ", &label(set), " */ "].concat()
+fn push_label_comment(sql: &mut String, set: &LockSet<'_>) {
+    sql.push_str("/* advisory lock ");
+    push_label(sql, set);
+    sql.push_str(" */ ");
 }
 
 /// The names of the locks, shortened, with every character outside `[A-Za-z0-9_.:-]` replaced.
-fn label(set: &LockSet<'_>) -> String {
+fn push_label(sql: &mut String, set: &LockSet<'_>) {
     /// Enough for a name that is fit to be read. The server shows the first 1024 bytes of a query by
     /// default, and the rest of it wants to be seen as well.
     const CHARS: usize = 100;
     /// Names that follow each other.
     const SEPARATOR: char = ' ';
 
-    let mut label = String::with_capacity(CHARS);
+    let begin = sql.len();
     let mut room = CHARS;
     for (index, lock) in set.locks.iter().enumerate() {
         if index > 0 {
-            label.push(SEPARATOR);
+            sql.push(SEPARATOR);
         }
-        let name = match lock.key {
-            LockKey::Pair(first, second) => format!("{first}:{second}"),
-            LockKey::BigInt(_) => lock.id.to_string(),
+        let name = match (lock.key, lock.id.name()) {
+            (LockKey::Pair(first, second), _) => Cow::Owned(format!("{first}:{second}")),
+            (LockKey::BigInt(_), Some(name)) => Cow::Borrowed(name),
+            (LockKey::BigInt(_), None) => Cow::Owned(lock.id.to_string()),
         };
-        for (taken, char) in name.chars().enumerate() {
-            if taken == room {
-                label.push_str("...");
-                return label;
+        if name.len() <= room && name.bytes().all(|byte| is_harmless(byte.into())) {
+            sql.push_str(&name);
+        } else {
+            let is_whole = name.chars().nth(room).is_none();
+            let shown = name.chars().take(room);
+            sql.extend(shown.map(|char| if is_harmless(char) { char } else { '_' }));
+            if !is_whole {
+                sql.push_str("...");
+                return;
             }
-            let is_harmless =
-                matches!(char, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '.' | ':' | '-');
-            label.push(if is_harmless { char } else { '_' });
         }
-        room = CHARS.saturating_sub(label.len());
+        room = CHARS.saturating_sub(sql.len() - begin);
     }
-    label
+}
+
+fn is_harmless(char: char) -> bool {
+    matches!(char, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '.' | ':' | '-')
+}
+
+/// Adds pieces to a text.
+fn push(sql: &mut String, pieces: &[&str]) {
+    for piece in pieces {
+        sql.push_str(piece);
+    }
 }
 
 #[cfg(test)]
@@ -87,9 +104,15 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::label_comment;
+    use super::push_label_comment;
     use crate::lock::request::Request;
     use crate::lock::set::LockSet;
+
+    fn label_comment(set: &LockSet<'_>) -> String {
+        let mut sql = String::new();
+        push_label_comment(&mut sql, set);
+        sql
+    }
 
     #[test]
     fn a_comment_shows_names_without_what_could_end_it() {

@@ -22,11 +22,11 @@
 //! - `LISTEN` and `NOTIFY`: 0.98, six statements for each grant, and a holder that dies tells nobody.
 
 use super::answer::{IN_TRANSACTION, MARK, NESTED_CODE, SHARED, SHARED_CODE, TIMED_OUT};
-use super::label;
-use super::marks::Mark;
+use super::marks::{HAS_MARKS, Mark};
+use super::push_label;
 use super::session::TRANSACTION_IS_OPEN;
 use super::statement::{Statement, Value};
-use super::take::Guards;
+use super::take::{Condition, Guards};
 use crate::lock::key::LockKey;
 use crate::lock::permits::Permits;
 use crate::lock::set::LockSet;
@@ -45,9 +45,9 @@ pub(crate) enum Own {
 ///
 /// Without waiting for the gate, or, where nobody wants to wait, without any look at it.
 pub(crate) fn take_free(set: &LockSet<'_>, permits: &Permits, mark: Mark, own: Own) -> Statement {
-    let guards = Guards::of(set).and(mark.is_foreign(), SHARED_CODE, SHARED);
+    let guards = Guards::of(set).and(Condition::Foreign(mark), SHARED_CODE, SHARED);
     let guards = match own {
-        Own::Ask => guards.and(Mark::is_any(), NESTED_CODE, ""),
+        Own::Ask => guards.and(Condition::Sql(HAS_MARKS), NESTED_CODE, ""),
         Own::Again => guards,
     };
     let mut statement = Statement::default()
@@ -109,9 +109,10 @@ fn first_taken(permits: &Permits, mark: Mark, condition: Option<&str>) -> Statem
 /// gives the permit back.
 pub(crate) fn wait(set: &LockSet<'_>, permits: &Permits, mark: Mark, left: i32) -> String {
     let guards = Guards::of(set)
-        .and(TRANSACTION_IS_OPEN, 0, IN_TRANSACTION)
-        .and(mark.is_foreign(), SHARED_CODE, SHARED);
-    let label = label(set);
+        .and(Condition::Sql(TRANSACTION_IS_OPEN), 0, IN_TRANSACTION)
+        .and(Condition::Foreign(mark), SHARED_CODE, SHARED);
+    let mut label = String::new();
+    push_label(&mut label, set);
     let limit = match set.wait {
         Wait::AtMost(_) => left.into(),
         Wait::Inherit => -1,
@@ -121,12 +122,13 @@ pub(crate) fn wait(set: &LockSet<'_>, permits: &Permits, mark: Mark, left: i32) 
     asked.extend(numbers(permits));
     let all = permits.keys.len();
     let push = mark.push();
+    let mut check = String::new();
+    guards.push_statement(&mut check);
     format!(
         "/* advisory lock {label} ({all} permits) */ {check}SELECT \
          pg_catalog.set_config('diesel_advisory.permits', {asked}::pg_catalog.text, true); \
          {block}; SELECT pg_catalog.pg_advisory_lock(({ASKED})[2 OPERATOR(pg_catalog.+) {GOT}]), {push}",
         block = block(),
-        check = guards.statement(),
         asked = Value::BigInts(asked),
     )
 }

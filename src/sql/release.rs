@@ -1,10 +1,14 @@
 //! The SQL that releases session locks.
 
+use std::fmt::Write as _;
+
 use super::answer::{
-    IN_TRANSACTION, IN_TRANSACTION_CODE, MARK, NOT_HELD, NOT_HELD_CODE, SHARED, SHARED_CODE, refuse,
+    IN_TRANSACTION, IN_TRANSACTION_CODE, MARK, NOT_HELD, NOT_HELD_CODE, REFUSED, SHARED,
+    SHARED_CODE, UNLESS,
 };
-use super::keys::Keys;
-use super::marks::Mark;
+use super::keys::{Keys, push_call};
+use super::marks::{Mark, POP};
+use super::push;
 use super::session::{TRANSACTION_IS_OPEN, TRANSACTION_MAY_BE_OPEN};
 use super::statement::Statement;
 use crate::lock::key::LockKey;
@@ -23,38 +27,56 @@ pub(crate) struct HeldLocks {
 ///
 /// Where a transaction is open, it fails before anything is released.
 pub(crate) fn release(held: &HeldLocks) -> String {
-    let mut not_held = Vec::new();
-    for keys in Keys::of(&held.keys) {
-        let call = keys.call("pg_advisory_unlock", held.mode);
-        // All of them are released, even where one was not held.
-        let condition = match keys {
-            Keys::One(_) => ["NOT ", &call.to_string()].concat(),
-            Keys::Rows { .. } => format!(
-                "(SELECT pg_catalog.count(*){} WHERE NOT {call}) OPERATOR(pg_catalog.>) 0",
-                keys.from()
-            ),
-        };
-        not_held.push([" WHEN ", &condition, " THEN '", MARK, NOT_HELD, "'"].concat());
+    let mut sql = String::with_capacity(512);
+    push_release(&mut sql, held);
+    sql
+}
+
+fn push_release(sql: &mut String, held: &HeldLocks) {
+    push(
+        sql,
+        &[
+            "SELECT WHERE NOT (",
+            UNLESS,
+            "CASE WHEN ",
+            TRANSACTION_IS_OPEN,
+            " THEN '",
+            MARK,
+            IN_TRANSACTION,
+            "'",
+        ],
+    );
+    // All of them are released, even where one was not held.
+    if let [key] = held.keys[..] {
+        sql.push_str(" WHEN NOT ");
+        push_call(sql, key, "pg_advisory_unlock", held.mode);
+        push(sql, &[" THEN '", MARK, NOT_HELD, "'"]);
+    } else {
+        for keys in Keys::of(&held.keys) {
+            let call = keys.call("pg_advisory_unlock", held.mode);
+            let from = keys.from();
+            let _ = write!(
+                sql,
+                " WHEN (SELECT pg_catalog.count(*){from} WHERE NOT {call}) OPERATOR(pg_catalog.>) 0 \
+                 THEN '{MARK}{NOT_HELD}'"
+            );
+        }
     }
-    let case = [
-        "CASE WHEN ",
-        TRANSACTION_IS_OPEN,
-        " THEN '",
-        MARK,
-        IN_TRANSACTION,
-        "'",
-        &not_held.concat(),
-        " WHEN ",
-        &held.mark.is_on_top(),
-        " THEN CASE WHEN ",
-        &Mark::pop(),
-        " IS NULL THEN '' END ELSE '",
-        MARK,
-        SHARED,
-        "' END",
-    ]
-    .concat();
-    [&refuse(&case), " FOR UPDATE"].concat()
+    sql.push_str(" WHEN ");
+    held.mark.push_is_on_top(sql);
+    push(
+        sql,
+        &[
+            " THEN CASE WHEN ",
+            POP,
+            " IS NULL THEN '' END ELSE '",
+            MARK,
+            SHARED,
+            "' END",
+            REFUSED,
+            ") FOR UPDATE",
+        ],
+    );
 }
 
 /// `SELECT`s the [code](super::answer::Releasing::of_code) of releasing a session lock. `None` for several.
@@ -73,8 +95,7 @@ pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
         .sql(&format!(" THEN {NOT_HELD_CODE} WHEN "))
         .add(held.mark.is_seen_on_top())
         .sql(&format!(
-            " THEN CASE WHEN {} IS NOT NULL THEN 0 END ELSE {SHARED_CODE} END AS code FOR UPDATE",
-            Mark::pop()
+            " THEN CASE WHEN {POP} IS NOT NULL THEN 0 END ELSE {SHARED_CODE} END AS code FOR UPDATE"
         ));
     Some(query)
 }
@@ -86,7 +107,9 @@ pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
     allow(dead_code, reason = "for asynchronous connections")
 )]
 pub(crate) fn release_after_rollback(held: &HeldLocks) -> String {
-    format!("ROLLBACK; {}", release(held))
+    let mut sql = "ROLLBACK; ".to_owned();
+    push_release(&mut sql, held);
+    sql
 }
 
 /// Ends the session from within, and with it all that it holds.

@@ -1,12 +1,12 @@
 //! The SQL that takes locks for the session.
 
 use super::answer::{IN_TRANSACTION, IN_TRANSACTION_CODE, SHARED, SHARED_CODE};
-use super::carry::{AT_ONCE, keep};
-use super::keys::{Keys, call_for, first_refused};
-use super::label_comment;
+use super::carry::{AT_ONCE, push_keep};
+use super::keys::{Keys, first_refused, push_call};
 use super::marks::Mark;
 use super::statement::{Statement, Value};
-use super::take::{Guards, SAVE, Timeout, are_few, take_few, wait_for_each};
+use super::take::{Condition, Guards, SAVE, Timeout, are_few, push_take_few, wait_for_each};
+use super::{push, push_label_comment};
 use crate::lock::set::LockSet;
 
 /// The condition that a transaction was open before this message.
@@ -27,30 +27,44 @@ pub(super) const TRANSACTION_IS_OPEN: &str =
 /// 1 of 16,923 timeouts, in two in none of 17,054.
 pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
     let guards = Guards::of(set)
-        .and(TRANSACTION_IS_OPEN, 0, IN_TRANSACTION)
-        .and(mark.lands_on_foreign(), SHARED_CODE, SHARED);
-    let label = label_comment(set);
-    let (wait, keep) = match &Keys::of(&set.keys())[..] {
-        [Keys::One(key)] => {
-            let lock = |function| call_for(*key, function, set.mode) + " IS NULL";
-            let wait = lock("pg_advisory_xact_lock");
-            let wait = match Timeout::of_one(set) {
-                None => wait,
-                Some(timeout) => {
-                    let start = timeout.start();
-                    ["CASE WHEN ", &start, " IS NOT NULL THEN ", &wait, " END"].concat()
-                }
-            };
-            let keep = ["SELECT WHERE ", &lock("pg_advisory_lock")].concat();
-            (guards.before(&wait), keep)
-        }
-        all if are_few(set) => (guards.before(&take_few(all, set)), keep(set)),
-        all => {
-            let (check, waits) = (guards.statement(), wait_for_each(all, set).join("; "));
-            return format!("{check}SELECT {SAVE}; {label}{waits}; {}", keep(set));
-        }
+        .and(Condition::Sql(TRANSACTION_IS_OPEN), 0, IN_TRANSACTION)
+        .and(Condition::LandsOnForeign(mark), SHARED_CODE, SHARED);
+    let mut sql = String::with_capacity(1024);
+    if set.locks.len() > 1 && !are_few(set) {
+        let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
+        guards.push_statement(&mut sql);
+        push(&mut sql, &["SELECT ", SAVE, "; "]);
+        push_label_comment(&mut sql, set);
+        push(&mut sql, &[&waits, "; "]);
+        push_keep(&mut sql, set);
+        return sql;
+    }
+    push_label_comment(&mut sql, set);
+    sql.push_str("SELECT WHERE ");
+    guards.push_open(&mut sql);
+    let [lock] = &set.locks[..] else {
+        push_take_few(&mut sql, set);
+        guards.push_close(&mut sql);
+        sql.push_str("; ");
+        push_keep(&mut sql, set);
+        return sql;
     };
-    [&*label, "SELECT WHERE ", &wait, "; ", &keep].concat()
+    let timeout = Timeout::of_one(set);
+    if let Some(timeout) = &timeout {
+        sql.push_str("CASE WHEN ");
+        timeout.push_start(&mut sql);
+        sql.push_str(" IS NOT NULL THEN ");
+    }
+    push_call(&mut sql, lock.key, "pg_advisory_xact_lock", set.mode);
+    sql.push_str(" IS NULL");
+    if timeout.is_some() {
+        sql.push_str(" END");
+    }
+    guards.push_close(&mut sql);
+    sql.push_str("; SELECT WHERE ");
+    push_call(&mut sql, lock.key, "pg_advisory_lock", set.mode);
+    sql.push_str(" IS NULL");
+    sql
 }
 
 /// The condition that a transaction was open before this query, or that a pooler has prepared the query in
@@ -75,8 +89,12 @@ pub(crate) fn wait_for_session(set: &LockSet<'_>, mark: Mark) -> Option<Statemen
         return None;
     };
     let guards = Guards::of(set)
-        .and(TRANSACTION_MAY_BE_OPEN, IN_TRANSACTION_CODE, "")
-        .and(mark.is_foreign(), SHARED_CODE, SHARED);
+        .and(
+            Condition::Sql(TRANSACTION_MAY_BE_OPEN),
+            IN_TRANSACTION_CODE,
+            "",
+        )
+        .and(Condition::Foreign(mark), SHARED_CODE, SHARED);
     let mut query = Statement::default()
         .sql("SELECT CASE")
         .sql(&guards.codes())
@@ -102,7 +120,7 @@ pub(crate) fn wait_for_session(set: &LockSet<'_>, mark: Mark) -> Option<Statemen
 /// The same locks are taken for the transaction of this statement first. So if one is missing, those
 /// before it end with the statement.
 pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
-    let guards = Guards::of(set).and(mark.is_foreign(), SHARED_CODE, SHARED);
+    let guards = Guards::of(set).and(Condition::Foreign(mark), SHARED_CODE, SHARED);
     let all = Keys::of(&set.keys());
     let mut keep = Statement::default();
     if set.locks.len() > AT_ONCE {

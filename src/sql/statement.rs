@@ -1,6 +1,6 @@
 //! A query whose keys are literals on a blocking connection, and parameters on an asynchronous one.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -13,12 +13,11 @@ use diesel::{QueryResult, RunQueryDsl};
 /// connection. A blocking connection prepares nothing, which a pooler in transaction mode might not know
 /// of, and gets literals.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Statement(Vec<Piece>);
-
-#[derive(Debug, Clone)]
-enum Piece {
-    Sql(String),
-    Value(Value),
+pub(crate) struct Statement {
+    /// The text without the values.
+    sql: String,
+    /// Each with its place in the text, in order.
+    values: Vec<(usize, Value)>,
 }
 
 /// A value that stands in a statement.
@@ -34,37 +33,49 @@ pub(crate) enum Value {
 
 impl Statement {
     pub(super) fn sql(mut self, sql: &str) -> Self {
-        if let Some(Piece::Sql(last)) = self.0.last_mut() {
-            last.push_str(sql);
-        } else {
+        if self.sql.is_empty() {
             // Room for what follows, so that it is seldom moved.
-            let mut piece = String::with_capacity(256);
-            piece.push_str(sql);
-            self.0.push(Piece::Sql(piece));
+            self.sql.reserve(512);
         }
+        self.sql.push_str(sql);
         self
     }
 
     pub(super) fn value(mut self, value: Value) -> Self {
-        self.0.push(Piece::Value(value));
+        self.values.push((self.sql.len(), value));
         self
     }
 
     pub(super) fn add(self, other: Self) -> Self {
-        other.0.into_iter().fold(self, |all, piece| match piece {
-            Piece::Sql(sql) => all.sql(&sql),
-            Piece::Value(value) => all.value(value),
-        })
+        let mut all = self.sql(&other.sql);
+        let moved = all.sql.len() - other.sql.len();
+        let values = other.values.into_iter();
+        all.values
+            .extend(values.map(|(at, value)| (moved + at, value)));
+        all
+    }
+
+    /// The text before each value, with the value, and the text behind the last one.
+    fn pieces(&self) -> (impl Iterator<Item = (&str, &Value)>, &str) {
+        let begins = iter::once(0).chain(self.values.iter().map(|(at, _)| *at));
+        let pieces = begins.zip(&self.values);
+        let rest = self.values.last().map_or(0, |(at, _)| *at);
+        (
+            pieces.map(|(begin, (end, value))| (&self.sql[begin..*end], value)),
+            &self.sql[rest..],
+        )
     }
 }
 
 /// The text with literals.
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|piece| match piece {
-            Piece::Sql(sql) => f.write_str(sql),
-            Piece::Value(value) => value.fmt(f),
-        })
+        let (pieces, rest) = self.pieces();
+        for (sql, value) in pieces {
+            f.write_str(sql)?;
+            value.fmt(f)?;
+        }
+        f.write_str(rest)
     }
 }
 
@@ -100,17 +111,19 @@ impl<T: fmt::Display> fmt::Display for Commas<'_, T> {
 /// The text with parameters.
 impl QueryFragment<Pg> for Statement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.0.iter().try_for_each(|piece| match piece {
-            Piece::Sql(sql) => {
-                out.push_sql(sql);
-                Ok(())
+        let (pieces, rest) = self.pieces();
+        for (sql, value) in pieces {
+            out.push_sql(sql);
+            match value {
+                Value::BigInt(key) => out.push_bind_param::<BigInt, _>(key)?,
+                Value::Integer(key) => out.push_bind_param::<Integer, _>(key)?,
+                Value::Text(digits) => out.push_bind_param::<Text, _>(digits)?,
+                Value::BigInts(keys) => out.push_bind_param::<Array<BigInt>, _>(keys)?,
+                Value::Integers(keys) => out.push_bind_param::<Array<Integer>, _>(keys)?,
             }
-            Piece::Value(Value::BigInt(key)) => out.push_bind_param::<BigInt, _>(key),
-            Piece::Value(Value::Integer(key)) => out.push_bind_param::<Integer, _>(key),
-            Piece::Value(Value::Text(digits)) => out.push_bind_param::<Text, _>(digits),
-            Piece::Value(Value::BigInts(keys)) => out.push_bind_param::<Array<BigInt>, _>(keys),
-            Piece::Value(Value::Integers(keys)) => out.push_bind_param::<Array<Integer>, _>(keys),
-        })
+        }
+        out.push_sql(rest);
+        Ok(())
     }
 }
 

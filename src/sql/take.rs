@@ -1,13 +1,14 @@
 //! The SQL that takes locks in a transaction.
 
-use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use super::answer::{
-    MARK, NOT_FREE, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE, refuse, unless_refused,
+    MARK, NOT_FREE, REFUSED, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE, UNLESS, unless_refused,
 };
-use super::keys::{Keys, call_for, first_refused};
-use super::label_comment;
+use super::keys::{Keys, first_refused, push_call};
+use super::marks::Mark;
 use super::statement::Statement;
+use super::{push, push_label_comment};
 use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 
@@ -24,19 +25,36 @@ pub(crate) enum Checks {
 
 /// What has to be true before a lock is taken: conditions that refuse it, with their number and text.
 #[derive(Debug)]
-pub(super) struct Guards(Vec<Guard>);
+pub(super) struct Guards(Vec<(Condition, i32, &'static str)>);
 
-/// A condition that refuses a lock, with the number and the text that say so.
-type Guard = (Cow<'static, str>, i32, &'static str);
+/// A condition that refuses a lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Condition {
+    Sql(&'static str),
+    /// The mark on top is that of another process.
+    Foreign(Mark),
+    /// The mark on top is that of another process. This one is on top now.
+    LandsOnForeign(Mark),
+}
+
+impl Condition {
+    fn push(self, sql: &mut String) {
+        match self {
+            Self::Sql(condition) => sql.push_str(condition),
+            Self::Foreign(mark) => mark.push_is_foreign(sql),
+            Self::LandsOnForeign(mark) => mark.push_lands_on_foreign(sql),
+        }
+    }
+}
 
 impl Guards {
     pub(super) fn of(set: &LockSet<'_>) -> Self {
-        let mut guards = Vec::new();
-        if !set.on_standby {
-            let standby = "pg_catalog.pg_is_in_recovery()";
-            guards.push((standby.into(), STANDBY_CODE, STANDBY));
+        let guards = Self(Vec::new());
+        if set.on_standby {
+            return guards;
         }
-        Self(guards)
+        let standby = Condition::Sql("pg_catalog.pg_is_in_recovery()");
+        guards.and(standby, STANDBY_CODE, STANDBY)
     }
 
     fn with(set: &LockSet<'_>, checks: Checks) -> Self {
@@ -45,52 +63,61 @@ impl Guards {
         match checks {
             Checks::None => Self(Vec::new()),
             Checks::Standby => Self::of(set),
-            Checks::Snapshot => Self::of(set).and(isolated, SNAPSHOT_CODE, SNAPSHOT),
+            Checks::Snapshot => {
+                Self::of(set).and(Condition::Sql(isolated), SNAPSHOT_CODE, SNAPSHOT)
+            }
         }
     }
 
-    pub(super) fn and(
-        mut self,
-        condition: impl Into<Cow<'static, str>>,
-        code: i32,
-        text: &'static str,
-    ) -> Self {
-        self.0.push((condition.into(), code, text));
+    pub(super) fn and(mut self, condition: Condition, code: i32, text: &'static str) -> Self {
+        self.0.push((condition, code, text));
         self
     }
 
-    /// A condition, evaluated only if no guard refuses. It fails with the guard's mark if one does.
-    pub(super) fn before(&self, condition: &str) -> String {
-        if self.0.is_empty() {
-            return condition.to_owned();
+    /// Begins a condition that is evaluated only if no guard refuses. It fails with the guard's mark if one
+    /// does.
+    pub(super) fn push_open(&self, sql: &mut String) {
+        if !self.0.is_empty() {
+            push(sql, &["CASE WHEN ", UNLESS]);
+            self.push_refusals(sql);
+            push(sql, &[REFUSED, " THEN "]);
         }
-        let pass = unless_refused(&self.refusals());
-        ["CASE WHEN ", &pass, " THEN ", condition, " END"].concat()
     }
 
-    /// A statement that fails if a guard refuses.
-    pub(super) fn statement(&self) -> String {
-        if self.0.is_empty() {
-            return String::new();
+    /// Ends it.
+    pub(super) fn push_close(&self, sql: &mut String) {
+        if !self.0.is_empty() {
+            sql.push_str(" END");
         }
-        [&refuse(&self.refusals()), "; "].concat()
     }
 
-    /// A `CASE` that yields the mark of the guard that refuses, or null.
-    fn refusals(&self) -> String {
-        let mut pieces = vec!["CASE"];
+    /// Adds a statement that fails if a guard refuses.
+    pub(super) fn push_statement(&self, sql: &mut String) {
+        if !self.0.is_empty() {
+            push(sql, &["SELECT WHERE NOT (", UNLESS]);
+            self.push_refusals(sql);
+            push(sql, &[REFUSED, "); "]);
+        }
+    }
+
+    /// Adds a `CASE` that yields the mark of the guard that refuses, or null.
+    fn push_refusals(&self, sql: &mut String) {
+        sql.push_str("CASE");
         for (condition, _, text) in &self.0 {
-            pieces.extend([" WHEN ", condition, " THEN '", MARK, text, "'"]);
+            sql.push_str(" WHEN ");
+            condition.push(sql);
+            push(sql, &[" THEN '", MARK, text, "'"]);
         }
-        pieces.push(" END");
-        pieces.concat()
+        sql.push_str(" END");
     }
 
     /// The branches of a `CASE` that answer with numbers.
     pub(super) fn codes(&self) -> String {
         let mut codes = String::new();
         for (condition, code, _) in &self.0 {
-            codes.push_str(&[" WHEN ", condition, " THEN ", &code.to_string()].concat());
+            codes.push_str(" WHEN ");
+            condition.push(&mut codes);
+            let _ = write!(codes, " THEN {code}");
         }
         codes
     }
@@ -116,9 +143,10 @@ pub(crate) fn why_refused(set: &LockSet<'_>) -> String {
                  OPERATOR(pg_catalog.<>) 'read committed' \
                  OR pg_catalog.current_setting('default_transaction_read_only') \
                  OPERATOR(pg_catalog.=) 'on'";
-    Guards::of(set)
-        .and(other, SNAPSHOT_CODE, SNAPSHOT)
-        .statement()
+    let guards = Guards::of(set).and(Condition::Sql(other), SNAPSHOT_CODE, SNAPSHOT);
+    let mut sql = String::new();
+    guards.push_statement(&mut sql);
+    sql
 }
 
 /// Statements that take all locks in the open transaction, waiting for them as long as they may.
@@ -126,24 +154,39 @@ pub(crate) fn why_refused(set: &LockSet<'_>) -> String {
 /// Whatever fails, the transaction holds nothing more than before once it has been rolled back (to a
 /// savepoint). Behind them, `lock_timeout` is what it was.
 pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
+    let mut sql = String::with_capacity(512);
+    push_take(&mut sql, set, checks);
+    sql
+}
+
+/// Adds the statements of [`take`] to those that stand before them in their message.
+pub(crate) fn push_take(sql: &mut String, set: &LockSet<'_>, checks: Checks) {
     let guards = Guards::with(set, checks);
-    let label = label_comment(set);
-    let wait = match &Keys::of(&set.keys())[..] {
-        [Keys::One(key)] => {
-            let lock = call_for(*key, "pg_advisory_xact_lock", set.mode);
-            let lock = match Timeout::of_one(set) {
-                None => lock,
-                Some(timeout) => timeout.around(&lock),
-            };
-            guards.before(&[&*lock, " IS NULL"].concat())
+    if set.locks.len() > 1 && !are_few(set) {
+        let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
+        guards.push_statement(sql);
+        push(sql, &["SELECT ", SAVE, "; "]);
+        push_label_comment(sql, set);
+        push(sql, &[&waits, "; SELECT ", RESTORE]);
+        return;
+    }
+    push_label_comment(sql, set);
+    sql.push_str("SELECT WHERE ");
+    guards.push_open(sql);
+    if let [lock] = &set.locks[..] {
+        let timeout = Timeout::of_one(set);
+        if let Some(timeout) = &timeout {
+            timeout.push_open(sql);
         }
-        all if are_few(set) => guards.before(&take_few(all, set)),
-        all => {
-            let (check, waits) = (guards.statement(), wait_for_each(all, set).join("; "));
-            return format!("{check}SELECT {SAVE}; {label}{waits}; SELECT {RESTORE}");
+        push_call(sql, lock.key, "pg_advisory_xact_lock", set.mode);
+        if timeout.is_some() {
+            sql.push_str(Timeout::CLOSE);
         }
-    };
-    [&*label, "SELECT WHERE ", &wait].concat()
+        sql.push_str(" IS NULL");
+    } else {
+        push_take_few(sql, set);
+    }
+    guards.push_close(sql);
 }
 
 /// What has to stand behind [`take`] where nothing else does, in the same message.
@@ -164,23 +207,36 @@ pub(super) fn are_few(set: &LockSet<'_>) -> bool {
     set.locks.len() <= 16
 }
 
-/// A condition that takes all locks of a small set, waiting for them as long as they may. It is not true.
+/// Adds a condition that takes all locks of a small set, waiting for them as long as they may. It is not true.
 ///
 /// What only a wait needs stands in a string, which is not parsed as long as all are free: then three locks
 /// cost half of what [`wait_for_each`] alone costs. `query_to_xml` executes a string without PL/pgSQL. This
 /// one yields no rows, so there is no XML.
-pub(super) fn take_few(all: &[Keys], set: &LockSet<'_>) -> String {
-    let tries = set
-        .locks
-        .iter()
-        .map(|lock| call_for(lock.key, "pg_try_advisory_xact_lock", set.mode));
-    let tries = tries.collect::<Vec<_>>().join(" AND ");
-    let waits = wait_for_each(all, set).join(") OR EXISTS (");
-    let wait = format!("SELECT WHERE {SAVE} IS NULL OR EXISTS ({waits}) OR {RESTORE} IS NULL");
-    let wait = wait.replace('\'', "''");
-    format!(
-        "CASE WHEN NOT ({tries}) THEN pg_catalog.query_to_xml('{wait}', 't', 't', '') IS NULL END"
-    )
+pub(super) fn push_take_few(sql: &mut String, set: &LockSet<'_>) {
+    sql.push_str("CASE WHEN NOT (");
+    for (index, lock) in set.locks.iter().enumerate() {
+        if index > 0 {
+            sql.push_str(" AND ");
+        }
+        push_call(sql, lock.key, "pg_try_advisory_xact_lock", set.mode);
+    }
+    sql.push_str(") THEN pg_catalog.query_to_xml('");
+    let waits = wait_for_each(&Keys::of(&set.keys()), set).join(") OR EXISTS (");
+    let wait = [
+        "SELECT WHERE ",
+        SAVE,
+        " IS NULL OR EXISTS (",
+        &waits,
+        ") OR ",
+        RESTORE,
+    ];
+    for piece in wait {
+        sql.extend(piece.split_inclusive('\'').flat_map(|part| {
+            let doubled = if part.ends_with('\'') { "'" } else { "" };
+            [part, doubled]
+        }));
+    }
+    sql.push_str(" IS NULL', 't', 't', '') IS NULL END");
 }
 
 /// `SELECT`s that wait for all locks of a set, in order. They answer with no rows: `void` is never null.
@@ -233,24 +289,28 @@ impl Timeout {
         }
     }
 
-    /// Waits for a single lock under the timeout, and gives `lock_timeout` its value back.
+    /// Begins the wait for a single lock under the timeout, which gives `lock_timeout` its value back.
     ///
     /// The arguments of a function are evaluated in their order: the old value is read, the timeout is
     /// set, the lock is waited for, and at last the function puts the old value back.
-    fn around(&self, lock: &str) -> String {
-        [
+    fn push_open(&self, sql: &mut String) {
+        sql.push_str(
             "pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('lock_timeout'), ",
-            &self.start(),
-            " IS NOT NULL AND ",
-            lock,
-            " IS NOT NULL)",
-        ]
-        .concat()
+        );
+        self.push_start(sql);
+        sql.push_str(" IS NOT NULL AND ");
     }
 
-    /// Sets the timeout of a single lock.
-    pub(super) fn start(&self) -> String {
-        set_timeout(&["'", &self.millis().to_string(), "'"].concat())
+    /// Ends it.
+    const CLOSE: &str = " IS NOT NULL)";
+
+    /// Adds what sets the timeout of a single lock.
+    pub(super) fn push_start(&self, sql: &mut String) {
+        let _ = write!(
+            sql,
+            "pg_catalog.set_config('lock_timeout', '{}', true)",
+            self.millis()
+        );
     }
 
     /// The timeout of a single lock: 0 for none.
@@ -314,14 +374,17 @@ pub(crate) fn try_take(set: &LockSet<'_>, checks: Checks) -> Statement {
 /// The same as [`try_take`], as a statement that fails with the position of the lock that is not free.
 pub(crate) fn try_take_or_fail(set: &LockSet<'_>) -> String {
     let code = code_expression(set);
-    format!(
-        "{}SELECT FROM (SELECT {code} AS code OFFSET 0) AS s WHERE NOT ({})",
-        Guards::of(set).statement(),
+    let mut sql = String::new();
+    Guards::of(set).push_statement(&mut sql);
+    let _ = write!(
+        sql,
+        "SELECT FROM (SELECT {code} AS code OFFSET 0) AS s WHERE NOT ({})",
         unless_refused(&format!(
             "CASE WHEN s.code OPERATOR(pg_catalog.<>) 0 \
              THEN pg_catalog.concat('{MARK}{NOT_FREE}', s.code) END"
         ))
-    )
+    );
+    sql
 }
 
 /// What [`try_take`] selects where nothing is looked at, as an expression.
