@@ -27,7 +27,7 @@ pub(crate) struct HeldLocks {
 ///
 /// Where a transaction is open, it fails before anything is released.
 pub(crate) fn release(held: &HeldLocks) -> String {
-    let mut sql = String::with_capacity(512);
+    let mut sql = String::with_capacity(1024);
     push_release(&mut sql, held);
     sql
 }

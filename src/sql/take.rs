@@ -220,23 +220,19 @@ pub(super) fn push_take_few(sql: &mut String, set: &LockSet<'_>) {
         }
         push_call(sql, lock.key, "pg_try_advisory_xact_lock", set.mode);
     }
-    sql.push_str(") THEN pg_catalog.query_to_xml('");
     let waits = wait_for_each(&Keys::of(&set.keys()), set).join(") OR EXISTS (");
-    let wait = [
-        "SELECT WHERE ",
-        SAVE,
-        " IS NULL OR EXISTS (",
-        &waits,
-        ") OR ",
-        RESTORE,
-    ];
-    for piece in wait {
-        sql.extend(piece.split_inclusive('\'').flat_map(|part| {
-            let doubled = if part.ends_with('\'') { "'" } else { "" };
-            [part, doubled]
-        }));
-    }
-    sql.push_str(" IS NULL', 't', 't', '') IS NULL END");
+    push(
+        sql,
+        &[
+            ") THEN pg_catalog.query_to_xml($wait$SELECT WHERE ",
+            SAVE,
+            " IS NULL OR EXISTS (",
+            &waits,
+            ") OR ",
+            RESTORE,
+            " IS NULL$wait$, 't', 't', '') IS NULL END",
+        ],
+    );
 }
 
 /// `SELECT`s that wait for all locks of a set, in order. They answer with no rows: `void` is never null.
