@@ -17,7 +17,7 @@ use crate::sql::answer::{Releasing, Taking};
 use crate::sql::carry::AT_ONCE;
 use crate::sql::marks::{Mark, tell_others};
 use crate::sql::release::{HeldLocks, release as release_sql, release_by_query};
-use crate::sql::session::{take_for_session, try_take_for_session, wait_for_session};
+use crate::sql::session::{take_for_session, take_if_free, try_take_for_session};
 
 /// Takes the locks for the session.
 ///
@@ -60,16 +60,20 @@ pub(crate) async fn acquire<'a, L: Link>(
 }
 
 async fn take<L: Link>(link: &mut L, set: &LockSet<'_>, mark: Mark) -> QueryResult<Taking> {
-    let query = match set.wait {
-        Wait::No => Some(try_take_for_session(set, mark)),
-        _ if L::PREPARES => wait_for_session(set, mark),
-        _ => None,
+    if set.wait == Wait::No {
+        let code = link.code(try_take_for_session(set, mark)).await;
+        return code.map(Taking::of_code);
+    }
+    let query = if L::PREPARES {
+        take_if_free(set, mark)
+    } else {
+        None
     };
     if let Some(query) = query {
-        let taking = link.code(query).await.map(Taking::of_code)?;
-        // Only a message for which nothing is prepared can tell that for certain.
-        if taking != Taking::InTransaction {
-            return Ok(taking);
+        match link.code(query).await.map(Taking::of_code)? {
+            // Only a message for which nothing is prepared can tell that for certain.
+            Taking::InTransaction | Taking::Missing(_) => {}
+            answer => return Ok(answer),
         }
     }
     link.batch(&take_for_session(set, mark)).await?;

@@ -4,9 +4,10 @@ use super::answer::{IN_TRANSACTION, IN_TRANSACTION_CODE, SHARED, SHARED_CODE};
 use super::carry::{AT_ONCE, push_keep};
 use super::keys::{Keys, first_refused, push_call};
 use super::marks::Mark;
-use super::statement::{Statement, Value};
+use super::statement::Statement;
 use super::take::{Condition, Guards, SAVE, Timeout, are_few, push_take_few, wait_for_each};
 use super::{push, push_label_comment};
+use crate::lock::key::LockKey;
 use crate::lock::set::LockSet;
 
 /// The condition that a transaction was open before this message.
@@ -76,51 +77,29 @@ pub(super) const TRANSACTION_MAY_BE_OPEN: &str = "NOT EXISTS (SELECT FROM pg_cat
      WHERE c.name OPERATOR(pg_catalog.=) '' \
      AND c.creation_time OPERATOR(pg_catalog.=) CURRENT_TIMESTAMP)";
 
-/// `SELECT`s the [code](super::answer::Taking::of_code) of taking a lock for the session, waiting for it as
-/// long as it may. `None` for a set.
+/// `SELECT`s the [code](super::answer::Taking::of_code) of taking a lock for the session if it is free.
 ///
 /// What is prepared once need not be parsed for each lock, which is half of what [`take_for_session`] costs.
-/// As the transaction is that of the query, it gives `lock_timeout` its value back by its end. The server looks
-/// for a timeout that has fired in the moment of the grant as soon as a function sleeps, for however short, so
-/// that the session has no lock then.
-pub(crate) fn wait_for_session(set: &LockSet<'_>, mark: Mark) -> Option<Statement> {
-    let keys = Keys::of(&set.keys());
-    let [key @ Keys::One(_)] = &keys[..] else {
+/// Nothing is waited for, so that who waits does it in a statement with the lock's name. `None` for a set.
+pub(crate) fn take_if_free(set: &LockSet<'_>, mark: Mark) -> Option<Statement> {
+    let [lock] = &set.locks[..] else {
         return None;
     };
-    let guards = Guards::of(set)
-        .and(
-            Condition::Sql(TRANSACTION_MAY_BE_OPEN),
-            IN_TRANSACTION_CODE,
-            "",
-        )
-        .and(Condition::Foreign(mark), SHARED_CODE, SHARED);
-    let mut query = Statement::default()
-        .sql("SELECT CASE")
-        .sql(&guards.codes())
-        .sql(" WHEN ");
-    if let Some(timeout) = Timeout::of_one(set) {
-        query = query
-            .sql("pg_catalog.set_config('lock_timeout', ")
-            .value(Value::Text(timeout.millis().to_string()))
-            .sql(", 't') IS NOT NULL AND ");
-    }
-    let query = query
-        .add(key.call("pg_advisory_xact_lock", set.mode))
-        .sql(" IS NOT NULL AND pg_catalog.pg_sleep('0') IS NOT NULL AND ")
-        .add(key.call("pg_advisory_lock", set.mode))
-        .sql(" IS NOT NULL AND ")
-        .add(mark.push())
-        .sql(" IS NOT NULL THEN 0 END AS code FOR UPDATE");
-    Some(query)
+    let maybe_open = Condition::Sql(TRANSACTION_MAY_BE_OPEN);
+    let guards = Guards::of(set).and(maybe_open, IN_TRANSACTION_CODE, "");
+    Some(try_take_one(guards, lock.key, set, mark))
 }
 
 /// `SELECT`s the [code](super::answer::Taking::of_code) of taking locks for the session without waiting.
 ///
-/// The same locks are taken for the transaction of this statement first. So if one is missing, those
-/// before it end with the statement.
+/// Of several, the same locks are taken for the transaction of this statement first. So if one is missing,
+/// those before it end with the statement.
 pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
-    let guards = Guards::of(set).and(Condition::Foreign(mark), SHARED_CODE, SHARED);
+    let guards = Guards::of(set);
+    if let [lock] = &set.locks[..] {
+        return try_take_one(guards, lock.key, set, mark);
+    }
+    let guards = guards.and(Condition::Foreign(mark), SHARED_CODE, SHARED);
     let all = Keys::of(&set.keys());
     let mut keep = Statement::default();
     if set.locks.len() > AT_ONCE {
@@ -152,4 +131,16 @@ pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
             Some(keep),
         ))
         .sql(" END AS code FOR UPDATE")
+}
+
+fn try_take_one(guards: Guards, key: LockKey, set: &LockSet<'_>, mark: Mark) -> Statement {
+    let guards = guards.and(Condition::Foreign(mark), SHARED_CODE, SHARED);
+    Statement::default()
+        .sql("SELECT CASE")
+        .sql(&guards.codes())
+        .sql(" WHEN NOT ")
+        .add(Keys::One(key).call("pg_try_advisory_lock", set.mode))
+        .sql(" THEN 1 WHEN ")
+        .add(mark.push())
+        .sql(" IS NOT NULL THEN 0 END AS code FOR UPDATE")
 }

@@ -25,7 +25,7 @@ pub(crate) struct Statement {
 pub(crate) enum Value {
     BigInt(i64),
     Integer(i32),
-    /// Of digits, hexadecimal or decimal.
+    /// Of hexadecimal digits.
     Text(String),
     BigInts(Vec<i64>),
     Integers(Vec<i32>),

@@ -302,19 +302,14 @@ impl Timeout {
 
     /// Adds what sets the timeout of a single lock.
     pub(super) fn push_start(&self, sql: &mut String) {
-        let _ = write!(
-            sql,
-            "pg_catalog.set_config('lock_timeout', '{}', true)",
-            self.millis()
-        );
-    }
-
-    /// The timeout of a single lock: 0 for none.
-    pub(super) fn millis(&self) -> i32 {
-        match self {
+        let millis = match self {
             Self::Forever | Self::Session => 0,
             Self::Millis(millis) => *millis,
-        }
+        };
+        let _ = write!(
+            sql,
+            "pg_catalog.set_config('lock_timeout', '{millis}', true)"
+        );
     }
 
     /// Sets, before each lock of a set, the timeout to what is left of it. A condition that is true.

@@ -105,6 +105,9 @@ pub(crate) mod asynchronous {
         /// What an error costs beside: the driver reports it before the server is done with it.
         pub(crate) const ERROR: usize = 1;
 
+        /// What a session lock that is not free costs beside: a query that is prepared tries it first.
+        pub(crate) const TRY_FIRST: usize = 1;
+
         /// The message of a run that commits.
         pub(crate) const COMMIT: &str = "SAVEPOINT diesel_advisory_commit; COMMIT";
     }
@@ -201,6 +204,9 @@ pub(crate) mod blocking {
 
         /// What an error costs beside.
         pub(crate) const ERROR: usize = 0;
+
+        /// What a session lock that is not free costs beside.
+        pub(crate) const TRY_FIRST: usize = 0;
 
         /// The message of a run that commits.
         pub(crate) const COMMIT: &str = "COMMIT";

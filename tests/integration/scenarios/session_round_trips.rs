@@ -83,10 +83,11 @@ async fn a_set_is_no_dearer_than_one_lock() {
 }
 
 #[scenario]
-async fn a_lock_that_is_waited_for_is_no_dearer_than_a_free_one() {
+async fn a_lock_that_is_waited_for_takes_no_more_than_to_try_it_first() {
     let (proxy, mut conn) = counted().await;
     for wait in Wait::WAITING {
-        count(&proxy, 2, &format!("{wait:?}"), async |name: &str| {
+        let trips = TRY_FIRST + 2;
+        count(&proxy, trips, &format!("{wait:?}"), async |name: &str| {
             let released = Holder::of(name.to_owned()).until_queued(name.to_owned());
             let lock = wait.on(conn.advisory_session(name));
             lock.acquire().await.unwrap().release().await.unwrap();
@@ -128,7 +129,10 @@ async fn one_in_vain_and_one_question_who_holds_it() {
     let (proxy, mut conn) = counted().await;
     for wait in [Wait::No, Wait::AtMost(Duration::from_millis(2))] {
         // Why a wait has failed is a question of its own.
-        let trips = if wait == Wait::No { 1 } else { 2 + ERROR };
+        let trips = match wait {
+            Wait::No => 1,
+            _ => TRY_FIRST + 2 + ERROR,
+        };
         count(
             &proxy,
             trips,
