@@ -326,7 +326,8 @@
 //!   - `is_advisory_locked` on an asynchronous connection, if the lock is held.
 //! - PL/pgSQL tells a wait that has timed out from other errors. A role without `USAGE` on it gets the
 //!   server's own error, as [`Error::Database`](crate::Error::Database).
-//! - `advisory_all` and `and`, for up to 16 locks, call `query_to_xml`, which PostgreSQL lets every role do.
+//! - PostgreSQL lets every role call `query_to_xml`, which `advisory_all` and `and` do for up to 16 locks, and
+//!   `pg_cursor`, which session locks on asynchronous connections do.
 //! - With the feature `tracing`, every lock is [a span](crate::trace), from asking to release, and migrations that
 //!   wait for another process emit an event.
 //! - Diesel's instrumentation sees the transactions of `advisory` as it sees Diesel's own.

@@ -142,7 +142,7 @@
 //! |---|---|---|
 //! | a direct connection | work | works |
 //! | PgBouncer, session mode | work | works, with its default `server_reset_query = DISCARD ALL` |
-//! | PgBouncer, transaction mode | work; with `diesel-async`, from PgBouncer 1.21 with `max_prepared_statements` above 0 | does not exclude anybody, and returns [`Error::SharedSession`] or [`Error::NotHeld`] |
+//! | PgBouncer, transaction mode | work; with `diesel-async`, from PgBouncer 1.21 with `max_prepared_statements` above 0 | does not exclude anybody, and returns [`Error::SharedSession`] or [`Error::NotHeld`]; with `diesel-async` and an older PgBouncer, the server's own error |
 //! | PgBouncer, statement mode | do not work: there are no transactions | does not work |
 //! | pgpool-II, load balancing | exclude, with `write_function_list` and `read_only_function_list` left empty. A read under `advisory` may come from a standby that lags behind; it does not under `advisory_xact` and `advisory(…).serializable()` | excludes, on the same condition; reads may come from a standby |
 //! | a standby | [`Error::Standby`], unless [`allow_standby`](AdvisoryTransaction::allow_standby) is called | the same |

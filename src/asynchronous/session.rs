@@ -213,8 +213,9 @@ where
 
     /// Acquires the lock for the session, and returns the guard that holds it.
     ///
-    /// This is one round trip, and the release another one. The guard derefs to the connection. It
-    /// releases the lock when it is dropped; call [`release`](AsyncAdvisoryGuard::release) to hear of errors.
+    /// This is one round trip, two if the lock is not free, and the release another one. Both take one more
+    /// the first time on a connection, because the driver prepares their queries. The guard derefs to the
+    /// connection. It releases the lock when it is dropped; call [`release`](AsyncAdvisoryGuard::release) to hear of errors.
     ///
     /// # Errors
     ///

@@ -31,41 +31,51 @@ pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
         .and(Condition::Sql(TRANSACTION_IS_OPEN), 0, IN_TRANSACTION)
         .and(Condition::LandsOnForeign(mark), SHARED_CODE, SHARED);
     let mut sql = String::with_capacity(1024);
-    if set.locks.len() > 1 && !are_few(set) {
-        let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
-        guards.push_statement(&mut sql);
-        push(&mut sql, &["SELECT ", SAVE, "; "]);
-        push_label_comment(&mut sql, set);
-        push(&mut sql, &[&waits, "; "]);
-        push_keep(&mut sql, set);
-        return sql;
+    match &set.locks[..] {
+        [lock] => {
+            push_label_comment(&mut sql, set);
+            sql.push_str("SELECT WHERE ");
+            guards.push_open(&mut sql);
+            push_wait_for_one(&mut sql, lock.key, set);
+            guards.push_close(&mut sql);
+            sql.push_str("; SELECT WHERE ");
+            push_call(&mut sql, lock.key, "pg_advisory_lock", set.mode);
+            sql.push_str(" IS NULL");
+        }
+        _ if are_few(set) => {
+            push_label_comment(&mut sql, set);
+            sql.push_str("SELECT WHERE ");
+            guards.push_open(&mut sql);
+            push_take_few(&mut sql, set);
+            guards.push_close(&mut sql);
+            sql.push_str("; ");
+            push_keep(&mut sql, set);
+        }
+        _ => {
+            guards.push_statement(&mut sql);
+            push(&mut sql, &["SELECT ", SAVE, "; "]);
+            push_label_comment(&mut sql, set);
+            let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
+            push(&mut sql, &[&waits, "; "]);
+            push_keep(&mut sql, set);
+        }
     }
-    push_label_comment(&mut sql, set);
-    sql.push_str("SELECT WHERE ");
-    guards.push_open(&mut sql);
-    let [lock] = &set.locks[..] else {
-        push_take_few(&mut sql, set);
-        guards.push_close(&mut sql);
-        sql.push_str("; ");
-        push_keep(&mut sql, set);
-        return sql;
-    };
+    sql
+}
+
+/// Adds a condition that waits for a lock as long as the message's transaction may. It is not true.
+fn push_wait_for_one(sql: &mut String, key: LockKey, set: &LockSet<'_>) {
     let timeout = Timeout::of_one(set);
     if let Some(timeout) = &timeout {
         sql.push_str("CASE WHEN ");
-        timeout.push_start(&mut sql);
+        timeout.push_start(sql);
         sql.push_str(" IS NOT NULL THEN ");
     }
-    push_call(&mut sql, lock.key, "pg_advisory_xact_lock", set.mode);
+    push_call(sql, key, "pg_advisory_xact_lock", set.mode);
     sql.push_str(" IS NULL");
     if timeout.is_some() {
         sql.push_str(" END");
     }
-    guards.push_close(&mut sql);
-    sql.push_str("; SELECT WHERE ");
-    push_call(&mut sql, lock.key, "pg_advisory_lock", set.mode);
-    sql.push_str(" IS NULL");
-    sql
 }
 
 /// The condition that a transaction was open before this query, or that a pooler has prepared the query in

@@ -9,6 +9,7 @@ use super::keys::{Keys, first_refused, push_call};
 use super::marks::Mark;
 use super::statement::Statement;
 use super::{push, push_label_comment};
+use crate::lock::key::LockKey;
 use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
 
@@ -162,31 +163,50 @@ pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
 /// Adds the statements of [`take`] to those that stand before them in their message.
 pub(crate) fn push_take(sql: &mut String, set: &LockSet<'_>, checks: Checks) {
     let guards = Guards::with(set, checks);
-    if set.locks.len() > 1 && !are_few(set) {
-        let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
-        guards.push_statement(sql);
-        push(sql, &["SELECT ", SAVE, "; "]);
-        push_label_comment(sql, set);
-        push(sql, &[&waits, "; SELECT ", RESTORE]);
-        return;
-    }
-    push_label_comment(sql, set);
-    sql.push_str("SELECT WHERE ");
-    guards.push_open(sql);
-    if let [lock] = &set.locks[..] {
-        let timeout = Timeout::of_one(set);
-        if let Some(timeout) = &timeout {
-            timeout.push_open(sql);
+    match &set.locks[..] {
+        [lock] => {
+            push_label_comment(sql, set);
+            sql.push_str("SELECT WHERE ");
+            guards.push_open(sql);
+            push_wait_for_one(sql, lock.key, set);
+            guards.push_close(sql);
         }
-        push_call(sql, lock.key, "pg_advisory_xact_lock", set.mode);
-        if timeout.is_some() {
-            sql.push_str(Timeout::CLOSE);
+        _ if are_few(set) => {
+            push_label_comment(sql, set);
+            sql.push_str("SELECT WHERE ");
+            guards.push_open(sql);
+            push_take_few(sql, set);
+            guards.push_close(sql);
         }
-        sql.push_str(" IS NULL");
-    } else {
-        push_take_few(sql, set);
+        _ => {
+            guards.push_statement(sql);
+            push(sql, &["SELECT ", SAVE, "; "]);
+            push_label_comment(sql, set);
+            let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
+            push(sql, &[&waits, "; SELECT ", RESTORE]);
+        }
     }
-    guards.push_close(sql);
+}
+
+/// Adds a condition that waits for a lock as long as it may, and gives `lock_timeout` its value back. It is
+/// not true.
+///
+/// The arguments of a function are evaluated in their order: the old value is read, the timeout is set, the
+/// lock is waited for, and at last the function puts the old value back.
+fn push_wait_for_one(sql: &mut String, key: LockKey, set: &LockSet<'_>) {
+    let timeout = Timeout::of_one(set);
+    if let Some(timeout) = &timeout {
+        sql.push_str(
+            "pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('lock_timeout'), ",
+        );
+        timeout.push_start(sql);
+        sql.push_str(" IS NOT NULL AND ");
+    }
+    push_call(sql, key, "pg_advisory_xact_lock", set.mode);
+    if timeout.is_some() {
+        sql.push_str(" IS NOT NULL)");
+    }
+    sql.push_str(" IS NULL");
 }
 
 /// What has to stand behind [`take`] where nothing else does, in the same message.
@@ -284,21 +304,6 @@ impl Timeout {
             Wait::AtMost(millis) => Self::Millis(millis),
         }
     }
-
-    /// Begins the wait for a single lock under the timeout, which gives `lock_timeout` its value back.
-    ///
-    /// The arguments of a function are evaluated in their order: the old value is read, the timeout is
-    /// set, the lock is waited for, and at last the function puts the old value back.
-    fn push_open(&self, sql: &mut String) {
-        sql.push_str(
-            "pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('lock_timeout'), ",
-        );
-        self.push_start(sql);
-        sql.push_str(" IS NOT NULL AND ");
-    }
-
-    /// Ends it.
-    const CLOSE: &str = " IS NOT NULL)";
 
     /// Adds what sets the timeout of a single lock.
     pub(super) fn push_start(&self, sql: &mut String) {
