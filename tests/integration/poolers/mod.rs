@@ -43,6 +43,35 @@ fn a_session_lock_that_was_switched_away_is_told() {
     }
 }
 
+/// Where the pooler prepares a query anew, in a session that does not know it, a transaction seems to be open.
+#[cfg(feature = "async")]
+#[tokio::test]
+async fn an_asynchronous_session_lock_that_was_switched_away_is_told() {
+    for pooler in Pooler::of_each_version(Turn::MostRecent) {
+        if !pooler.prepares {
+            continue;
+        }
+        let mut conn = asynchronous::connect_to(pooler.url()).await;
+        let mut other = pooler.connect();
+        for wait in Wait::ALL.into_iter().cycle().take(12) {
+            let name = unique("poolers.switched");
+            let lock = diesel_advisory::AsyncAdvisoryConnection::advisory_session(&mut conn, &name);
+            let held = wait.on(lock).acquire().await.unwrap();
+            execute(&mut other, "BEGIN; SELECT 1");
+            let released = held.release().await;
+            assert!(
+                matches!(released, Err(Error::NotHeld | Error::SharedSession)),
+                "{wait:?}: {released:?}"
+            );
+            execute(
+                &mut other,
+                "SELECT pg_advisory_unlock_all(), set_config('diesel_advisory.guards', '', false); COMMIT",
+            );
+        }
+        pooler.assert_clean();
+    }
+}
+
 #[test]
 fn a_run_that_was_switched_away_is_told() {
     for pooler in Pooler::of_each_version(Turn::MostRecent) {

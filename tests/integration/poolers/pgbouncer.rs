@@ -20,6 +20,8 @@ pub(crate) struct Pooler {
     // It goes first.
     pooler: sandbox::Pooler,
     pub(crate) server: Sandbox,
+    /// Whether clients may prepare queries.
+    pub(crate) prepares: bool,
 }
 
 impl Pooler {
@@ -32,13 +34,23 @@ impl Pooler {
         versions.into_iter().map(move |version| {
             let server = Sandbox::start().unwrap();
             let in_turn = turn == Turn::LeastRecent;
+            let prepares = version.version() >= (1, 21);
+            let version = if prepares {
+                version.setting("max_prepared_statements", "100")
+            } else {
+                version
+            };
             let pooler = version
                 .setting("pool_mode", "transaction")
                 .setting("default_pool_size", SESSIONS.to_string())
                 .setting("server_round_robin", i32::from(in_turn).to_string())
                 .in_front_of(&server)
                 .unwrap();
-            Self { pooler, server }
+            Self {
+                pooler,
+                server,
+                prepares,
+            }
         })
     }
 
