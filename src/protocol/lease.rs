@@ -37,7 +37,7 @@ pub(crate) async fn acquire<'a, L: Link>(
             _ => error.into(),
         });
     }
-    let attempt = session::acquire(link, request).await;
+    let attempt = session::acquire_once(link, request).await;
     if !matches!(attempt, Ok(Attempt::Granted(_))) {
         put_back(link, settings).await;
     }
@@ -70,7 +70,7 @@ pub(crate) async fn finish<L: Link>(
     locks: &HeldLocks,
     settings: &LeaseSettings,
 ) -> Result<(), Error> {
-    let released = session::release(link, locks).await;
+    let released = session::release_once(link, locks).await;
     put_back(link, settings).await;
     released
 }

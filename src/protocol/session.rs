@@ -28,6 +28,22 @@ pub(crate) async fn acquire<'a, L: Link>(
     link: &mut L,
     request: Request<'a>,
 ) -> Result<Attempt<'a, HeldLocks>, Error> {
+    acquire_by(link, request, L::PREPARES).await
+}
+
+/// The same in a session that is there for this one lock, so that to prepare a query would not pay.
+pub(super) async fn acquire_once<'a, L: Link>(
+    link: &mut L,
+    request: Request<'a>,
+) -> Result<Attempt<'a, HeldLocks>, Error> {
+    acquire_by(link, request, false).await
+}
+
+async fn acquire_by<'a, L: Link>(
+    link: &mut L,
+    request: Request<'a>,
+    prepares: bool,
+) -> Result<Attempt<'a, HeldLocks>, Error> {
     let began = Instant::now();
     if link.transaction_depth()?.is_some() {
         return Err(Error::InTransaction);
@@ -41,7 +57,7 @@ pub(crate) async fn acquire<'a, L: Link>(
         mode: set.mode,
         mark: Mark::new(),
     };
-    let answer = match take(link, &set, held.mark).await {
+    let answer = match take(link, &set, held.mark, prepares).await {
         Err(error) if set.wait != Wait::No => {
             let undo = Undo {
                 checked: false,
@@ -59,12 +75,17 @@ pub(crate) async fn acquire<'a, L: Link>(
     Attempt::new(answer?, began, set, held)
 }
 
-async fn take<L: Link>(link: &mut L, set: &LockSet<'_>, mark: Mark) -> QueryResult<Taking> {
+async fn take<L: Link>(
+    link: &mut L,
+    set: &LockSet<'_>,
+    mark: Mark,
+    prepares: bool,
+) -> QueryResult<Taking> {
     if set.wait == Wait::No {
         let code = link.code(try_take_for_session(set, mark)).await;
         return code.map(Taking::of_code);
     }
-    let query = if L::PREPARES {
+    let query = if prepares {
         take_if_free(set, mark)
     } else {
         None
@@ -105,6 +126,15 @@ async fn check_after_failure<L: Link>(link: &mut L, locks: &HeldLocks) {
 /// - [`Error::Database`] if the statement failed. Unless a second attempt did better, the session has
 ///   been ended.
 pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<(), Error> {
+    release_by(link, locks, L::PREPARES).await
+}
+
+/// The same after [`acquire_once`].
+pub(super) async fn release_once<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<(), Error> {
+    release_by(link, locks, false).await
+}
+
+async fn release_by<L: Link>(link: &mut L, locks: &HeldLocks, prepares: bool) -> Result<(), Error> {
     let closed = match close_work(link, None).await {
         Err(Error::Database(error)) => {
             end_session(link).await;
@@ -112,7 +142,7 @@ pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<
         }
         closed => closed,
     };
-    let answer = match try_release(link, locks).await {
+    let answer = match try_release(link, locks, prepares).await {
         Ok(Releasing::Released) => return closed,
         // There is a transaction that Diesel does not know of, or one that has failed.
         Ok(Releasing::InTransaction) => Ok(Releasing::InTransaction),
@@ -144,8 +174,12 @@ pub(crate) async fn release<L: Link>(link: &mut L, locks: &HeldLocks) -> Result<
     }
 }
 
-async fn try_release<L: Link>(link: &mut L, locks: &HeldLocks) -> QueryResult<Releasing> {
-    let query = if L::PREPARES {
+async fn try_release<L: Link>(
+    link: &mut L,
+    locks: &HeldLocks,
+    prepares: bool,
+) -> QueryResult<Releasing> {
+    let query = if prepares {
         release_by_query(locks)
     } else {
         None
