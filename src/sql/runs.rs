@@ -83,7 +83,7 @@ pub(crate) fn claim(name: &str, interval: Interval) -> String {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct StampRow {
     #[diesel(sql_type = BigInt)]
-    stamp: i64,
+    pub(super) stamp: i64,
 }
 
 impl StampRow {
@@ -137,11 +137,11 @@ fn last(table: &str) -> String {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct ClaimRow {
     #[diesel(sql_type = Nullable<BigInt>)]
-    claimed: Option<i64>,
+    pub(super) claimed: Option<i64>,
     #[diesel(sql_type = Nullable<Bool>)]
-    once: Option<bool>,
+    pub(super) once: Option<bool>,
     #[diesel(embed)]
-    last: LastRow,
+    pub(super) last: LastRow,
     /// Whether a first run could be put back.
     #[diesel(sql_type = Bool)]
     pub(crate) may_delete: bool,
@@ -172,13 +172,13 @@ impl ClaimRow {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct LastRow {
     #[diesel(sql_type = BigInt)]
-    now: i64,
+    pub(super) now: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    started_at: Option<i64>,
+    pub(super) started_at: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
-    started_by: Option<String>,
+    pub(super) started_by: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
-    finished_at: Option<i64>,
+    pub(super) finished_at: Option<i64>,
 }
 
 impl LastRow {
