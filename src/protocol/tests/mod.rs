@@ -1,6 +1,6 @@
 //! The protocols over a scripted link: what is sent in which order, and what is undone.
 
-mod script;
+pub(crate) mod script;
 
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
