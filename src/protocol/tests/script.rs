@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use diesel::QueryResult;
 use diesel::deserialize::QueryableByName;
 use diesel::pg::Pg;
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
 use crate::protocol::link::{End, Link};
 use crate::sql::look::Look;
@@ -125,4 +126,43 @@ impl Link for Script {
         self.depth -= 1;
         Ok(())
     }
+}
+
+/// A deadlock, which has details.
+#[derive(Debug)]
+struct Deadlock;
+
+impl DatabaseErrorInformation for Deadlock {
+    fn message(&self) -> &'static str {
+        "deadlock detected"
+    }
+
+    fn details(&self) -> Option<&str> {
+        Some("Process 1 waits for ShareLock")
+    }
+
+    fn hint(&self) -> Option<&str> {
+        None
+    }
+
+    fn table_name(&self) -> Option<&str> {
+        None
+    }
+
+    fn column_name(&self) -> Option<&str> {
+        None
+    }
+
+    fn constraint_name(&self) -> Option<&str> {
+        None
+    }
+
+    fn statement_position(&self) -> Option<i32> {
+        None
+    }
+}
+
+pub(super) fn deadlock() -> QueryResult<()> {
+    let kind = DatabaseErrorKind::Unknown;
+    Err(DieselError::DatabaseError(kind, Box::new(Deadlock)))
 }
