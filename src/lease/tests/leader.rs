@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use self::builder::Builder;
 use super::held_lease;
 use crate::error::Error;
 use crate::error::unavailable::Holder;
@@ -159,4 +160,46 @@ fn failures_pause_longer_each_time_and_followers_do_not() {
             "campaigning"
         ]
     );
+}
+
+/// A leader as far as its options go.
+#[allow(unreachable_pub, reason = "they are public where a leader is")]
+mod builder {
+    use crate::lease::leader::{OnChange, Plan};
+    use crate::lease::options::leader_options;
+
+    pub(super) struct Builder<'a> {
+        pub(super) plan: Plan<'a>,
+        pub(super) on_change: OnChange<'a>,
+    }
+
+    leader_options!(Builder);
+}
+
+#[test]
+fn options_end_in_the_plan() {
+    let (told, changes) = mpsc::channel();
+    let builder = Builder::new("scheduler");
+    let defaults = &builder.plan;
+    assert_eq!(defaults.ttl.get(), Duration::from_secs(15));
+    assert_eq!(defaults.retry, Duration::from_secs(2));
+    assert_eq!((&defaults.identity, defaults.lock_delay), (&None, true));
+
+    let mut builder = builder
+        .time_to_live(Duration::from_secs(30))
+        .retry(Duration::from_secs(5))
+        .identity("web-3")
+        .lock_delay(false)
+        .on_change(move |change| told.send(change.to_string()).unwrap());
+    (builder.on_change)(Change::Lost);
+    assert_eq!(changes.recv().unwrap(), "lost the lead");
+    assert_eq!(builder.plan.ttl.get(), Duration::from_secs(30));
+    assert_eq!(builder.plan.retry, Duration::from_secs(5));
+    assert_eq!(builder.plan.identity.as_deref(), Some("web-3"));
+    assert!(!builder.plan.lock_delay);
+    let shown = format!("{builder:?}");
+    assert!(shown.starts_with("Builder { plan: Plan { id: "), "{shown}");
+    // A pause of nothing would keep the server busy.
+    let restless = builder.retry(Duration::ZERO);
+    assert_eq!(restless.plan.retry, Duration::from_millis(1));
 }
