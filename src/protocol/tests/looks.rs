@@ -9,6 +9,7 @@ use crate::lock::interval::Interval;
 use crate::lock::key::LockKey;
 use crate::lock::request::{Mode, Request};
 use crate::lock::wait::Wait;
+use crate::protocol::attempt::Attempt;
 use crate::protocol::link::{deeper, ready};
 use crate::protocol::look::{are_locked, count_held, is_held};
 use crate::protocol::{interval, session, xact};
@@ -16,6 +17,7 @@ use crate::sql::look::HolderRow;
 use crate::sql::marks::Mark;
 use crate::sql::release::HeldLocks;
 use crate::sql::runs::LastRow;
+use crate::trace::Trace;
 
 fn row(position: i64, pid: i32) -> HolderRow {
     HolderRow {
@@ -192,4 +194,16 @@ fn a_transaction_is_one_deeper_than_where_it_begins() {
     let depth = std::num::NonZeroU32::new;
     assert_eq!(deeper(None), depth(1).unwrap());
     assert_eq!(deeper(depth(3)), depth(4).unwrap());
+}
+
+#[test]
+fn only_what_was_granted_is_there_to_be_used() {
+    let told = |code| {
+        let mut link = Script::new(0, []).with_codes([code]);
+        let attempt = ready(session::acquire(&mut link, request(Wait::No)));
+        Attempt::told(attempt, &Trace::default()).map(|held| held.is_some())
+    };
+    assert!(told(0).unwrap());
+    assert!(!told(1).unwrap());
+    assert!(matches!(told(-2), Err(Error::Standby)));
 }
