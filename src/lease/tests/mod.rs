@@ -226,3 +226,22 @@ fn a_lease_that_is_lost_before_it_begins_says_so() {
     assert_eq!(lease.how_lost(), Some(HowLost::Connection));
     assert!(matches!(lease.token(), Err(Error::NoToken(_))));
 }
+
+#[cfg(feature = "tracing")]
+#[test]
+fn the_work_is_inside_of_the_span_of_its_lock() {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let _collected = tracing_subscriber::registry().set_default();
+    let request = Request::new(["x"]);
+    let trace = Trace::begin(&request, crate::trace::Scope::Lease);
+    let lease = Lease::of(&request, TimeToLive::new(MINUTE), &trace);
+    let name = || {
+        let span = lease.trace().inside(tracing::Span::current);
+        span.metadata().map(tracing::Metadata::name)
+    };
+    assert_eq!(name(), Some("advisory_lock"));
+    // A clone of the lease does not keep it open.
+    drop(trace);
+    assert_eq!(name(), None);
+}
