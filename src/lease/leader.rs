@@ -160,7 +160,7 @@ impl<'a> Campaign<'a> {
     }
 
     /// A term has ended before the work was done. Who has resigned lets others have the lock first.
-    fn begins_again(&mut self, after: Change<'static>) -> Duration {
+    pub(super) fn begins_again(&mut self, after: Change<'static>) -> Duration {
         let has_resigned = matches!(after, Change::Resigned);
         (self.on_change)(after);
         (self.on_change)(Change::Campaigning);
@@ -208,63 +208,4 @@ pub(crate) fn after<R>(
 /// Whether an error is one that no later attempt can do better.
 pub(crate) fn is_final(error: &Error) -> bool {
     matches!(error, Error::EmptyName | Error::EmptySet)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Campaign, Change, Next, after};
-    use crate::error::Error;
-    use crate::error::unavailable::Holder;
-    use crate::lease::clock::TimeToLive;
-    use crate::lease::handle::{GivenUp, Lease};
-    use crate::lock::request::Request;
-    use crate::trace::Trace;
-
-    #[test]
-    fn a_leader_that_shuts_down_does_not_begin_again() {
-        let ttl = TimeToLive::new(Duration::from_secs(1));
-        let lease = Lease::of(&Request::new(["x"]), ttl, &Trace::default());
-        lease.resign();
-        lease.give_up(GivenUp::ShutDown);
-        let next = after(&lease, &Err(Error::ShutDown), Some(()));
-        assert!(matches!(next, Next::ShutDown));
-    }
-
-    #[test]
-    fn failures_pause_longer_each_time_and_followers_do_not() {
-        let retry = Duration::from_millis(100);
-        let mut told = Vec::new();
-        let on_change = |change: Change<'_>| told.push(change.to_string());
-        let mut campaign = Campaign::begin(retry, Box::new(on_change));
-        let pauses = [(); 8].map(|()| campaign.failed(&Error::Standby));
-        for pair in pauses.windows(2) {
-            assert!(pair[0] < pair[1], "{pauses:?}");
-        }
-        for _ in 0..100 {
-            assert!(campaign.failed(&Error::Standby) <= Duration::from_secs(30));
-        }
-        for pid in [7, 7, 8] {
-            let pause = campaign.follows(Some(&Holder::new(pid)));
-            assert!(pause <= retry && pause >= retry * 3 / 4, "{pause:?}");
-        }
-        assert!(campaign.failed(&Error::Standby) <= retry);
-        assert!(campaign.begins_again(Change::Resigned) > retry);
-        assert_eq!(campaign.begins_again(Change::Lost), Duration::ZERO);
-        drop(campaign);
-        told.retain(|change| !change.starts_with("failed"));
-        assert_eq!(
-            told,
-            [
-                "campaigning",
-                "following pid 7",
-                "following pid 8",
-                "resigned",
-                "campaigning",
-                "lost the lead",
-                "campaigning"
-            ]
-        );
-    }
 }

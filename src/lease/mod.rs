@@ -10,3 +10,5 @@ pub(crate) mod options;
 pub(crate) mod shutdown;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;

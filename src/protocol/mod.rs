@@ -11,7 +11,7 @@ mod permits;
 mod runs;
 pub(crate) mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod token;
 pub(crate) mod transaction;
 mod verdict;

@@ -208,9 +208,9 @@ pub(crate) fn text_literal(text: &str) -> String {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct HashRow {
     #[diesel(sql_type = BigInt)]
-    first: i64,
+    pub(crate) first: i64,
     #[diesel(sql_type = Nullable<Integer>)]
-    second: Option<i32>,
+    pub(crate) second: Option<i32>,
 }
 
 impl From<HashRow> for LockKey {
@@ -270,15 +270,15 @@ fn sessions(keys: impl Iterator<Item = LockKey>, before: usize, condition: &str)
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct HolderRow {
     #[diesel(sql_type = BigInt)]
-    position: i64,
+    pub(crate) position: i64,
     #[diesel(sql_type = Integer)]
-    pid: i32,
+    pub(crate) pid: i32,
     #[diesel(sql_type = Nullable<Text>)]
-    application_name: Option<String>,
+    pub(crate) application_name: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
-    state: Option<String>,
+    pub(crate) state: Option<String>,
     #[diesel(sql_type = Nullable<Double>)]
-    seconds_in_state: Option<f64>,
+    pub(crate) seconds_in_state: Option<f64>,
 }
 
 impl HolderRow {

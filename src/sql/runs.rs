@@ -83,7 +83,7 @@ pub(crate) fn claim(name: &str, interval: Interval) -> String {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct StampRow {
     #[diesel(sql_type = BigInt)]
-    stamp: i64,
+    pub(crate) stamp: i64,
 }
 
 impl StampRow {
@@ -137,11 +137,11 @@ fn last(table: &str) -> String {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct ClaimRow {
     #[diesel(sql_type = Nullable<BigInt>)]
-    claimed: Option<i64>,
+    pub(crate) claimed: Option<i64>,
     #[diesel(sql_type = Nullable<Bool>)]
-    once: Option<bool>,
+    pub(crate) once: Option<bool>,
     #[diesel(embed)]
-    last: LastRow,
+    pub(crate) last: LastRow,
     /// Whether a first run could be put back.
     #[diesel(sql_type = Bool)]
     pub(crate) may_delete: bool,
@@ -172,13 +172,13 @@ impl ClaimRow {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct LastRow {
     #[diesel(sql_type = BigInt)]
-    now: i64,
+    pub(crate) now: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    started_at: Option<i64>,
+    pub(crate) started_at: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
-    started_by: Option<String>,
+    pub(crate) started_by: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
-    finished_at: Option<i64>,
+    pub(crate) finished_at: Option<i64>,
 }
 
 impl LastRow {

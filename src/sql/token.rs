@@ -68,13 +68,13 @@ pub(crate) fn give_token() -> String {
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct TokenRow {
     #[diesel(sql_type = BigInt)]
-    birth: i64,
+    pub(crate) birth: i64,
     /// Of hexadecimal digits.
     #[diesel(sql_type = Text)]
-    timeline: String,
+    pub(crate) timeline: String,
     /// As PostgreSQL writes them: `16/B374D848`.
     #[diesel(sql_type = Text)]
-    position: String,
+    pub(crate) position: String,
 }
 
 impl TokenRow {

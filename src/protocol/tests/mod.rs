@@ -1,6 +1,12 @@
 //! The protocols over a scripted link: what is sent in which order, and what is undone.
 
-mod script;
+mod interval;
+mod lease;
+mod looks;
+mod permits;
+pub(crate) mod script;
+mod sessions;
+mod waits;
 
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
