@@ -45,7 +45,7 @@ fn a_shutdown_ends_a_pause() {
         ended.send(is_over)
     });
     shutdown.shut_down();
-    assert_eq!(hears.recv_timeout(MINUTE), Ok(true));
+    assert_eq!(hears.recv_timeout(MINUTE / 3), Ok(true));
     pausing.join().unwrap().unwrap();
     assert!(shutdown.pause(Duration::from_secs(3_600)));
 }
