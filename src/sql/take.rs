@@ -222,7 +222,7 @@ pub(crate) fn late_timeout(set: &LockSet<'_>) -> &'static str {
     }
 }
 
-/// Whether the locks of a set are [tried one by one](take_few) before any of them is waited for.
+/// Whether the locks of a set are [tried one by one](push_take_few) before any of them is waited for.
 pub(super) fn are_few(set: &LockSet<'_>) -> bool {
     set.locks.len() <= 16
 }

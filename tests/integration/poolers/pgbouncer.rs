@@ -18,7 +18,7 @@ pub(crate) enum Turn {
 /// A pooler in front of a server of its own.
 pub(crate) struct Pooler {
     // It goes first.
-    pooler: sandbox::Pooler,
+    front: sandbox::Pooler,
     pub(crate) server: Sandbox,
     /// Whether clients may prepare queries.
     pub(crate) prepares: bool,
@@ -40,14 +40,14 @@ impl Pooler {
             } else {
                 version
             };
-            let pooler = version
+            let front = version
                 .setting("pool_mode", "transaction")
                 .setting("default_pool_size", SESSIONS.to_string())
                 .setting("server_round_robin", i32::from(in_turn).to_string())
                 .in_front_of(&server)
                 .unwrap();
             Self {
-                pooler,
+                front,
                 server,
                 prepares,
             }
@@ -55,7 +55,7 @@ impl Pooler {
     }
 
     pub(crate) fn url(&self) -> &str {
-        self.pooler.url()
+        self.front.url()
     }
 
     pub(crate) fn connect(&self) -> PgConnection {

@@ -83,8 +83,9 @@ fn cancel_until(over: &AtomicBool) {
     }
 }
 
+/// How often it has asked for a lock.
 #[helper]
-async fn client(crowd: &Crowd, failures: usize) {
+async fn client(crowd: &Crowd, failures: usize) -> usize {
     let mut observer = support::connect();
     let (mut conn, mut session) = member(crowd).await;
     let mut round = 0;
@@ -121,6 +122,7 @@ async fn client(crowd: &Crowd, failures: usize) {
             (conn, session) = member(crowd).await;
         }
     }
+    round
 }
 
 /// A connection, and the id of its session.
