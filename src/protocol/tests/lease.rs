@@ -3,7 +3,7 @@
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use super::script::Script;
+use super::script::{Preparing, Script};
 use super::{cancelled, failed, marked, request};
 use crate::error::Error;
 use crate::error::lost::HowLost;
@@ -215,4 +215,15 @@ fn a_new_lease_asks_for_the_right_first() {
     let given = ready(token_or_reason(&mut link)).unwrap();
     assert_eq!(given, Ok(FencingToken::new(1, 2, 3)));
     link.assert_sent(["look", "SELECT "]);
+}
+
+#[test]
+fn a_session_of_one_lock_prepares_nothing_for_it() {
+    let settings = settings();
+    let mut link = Preparing::new(0, []);
+    let acquired = ready(acquire(&mut link, request(Wait::Inherit), &settings));
+    let held = acquired.unwrap().granted().unwrap();
+    link.assert_sent(["SELECT WHERE ", "/* advisory lock x */ SELECT WHERE "]);
+    ready(finish(&mut link, &held, &settings)).unwrap();
+    assert_eq!(link.sent[2], release(&held));
 }

@@ -13,9 +13,15 @@ use crate::protocol::link::{End, Link};
 use crate::sql::look::Look;
 use crate::sql::statement::Statement;
 
+/// One that prepares nothing, as a blocking connection.
+pub(crate) type Script = Scripted<false>;
+
+/// One that prepares its queries, as an asynchronous connection.
+pub(crate) type Preparing = Scripted<true>;
+
 /// A link that answers what was laid down for it, and remembers what was asked.
 #[derive(Default)]
-pub(crate) struct Script {
+pub(crate) struct Scripted<const PREPARES: bool> {
     answers: VecDeque<QueryResult<()>>,
     /// What those say that succeed. Else it is 0, what is usual, and no row.
     codes: VecDeque<i32>,
@@ -27,7 +33,7 @@ pub(crate) struct Script {
     pub(crate) cut_off: bool,
 }
 
-impl Script {
+impl<const PREPARES: bool> Scripted<PREPARES> {
     pub(crate) fn new<const N: usize>(depth: u32, answers: [QueryResult<()>; N]) -> Self {
         Self {
             answers: answers.into(),
@@ -66,8 +72,8 @@ impl Script {
     }
 }
 
-impl Link for Script {
-    const PREPARES: bool = false;
+impl<const PREPARES: bool> Link for Scripted<PREPARES> {
+    const PREPARES: bool = PREPARES;
 
     fn transaction_depth(&mut self) -> QueryResult<Option<NonZeroU32>> {
         Ok(NonZeroU32::new(self.depth))

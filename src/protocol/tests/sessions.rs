@@ -1,6 +1,6 @@
 //! Locks of a session: what becomes of it where nobody can tell whether it has them.
 
-use super::script::{Script, deadlock};
+use super::script::{Preparing, Script, deadlock};
 use super::{cancelled, marked, request};
 use crate::error::Error;
 use crate::lock::key::LockKey;
@@ -102,4 +102,74 @@ fn a_second_release_tells_what_the_first_one_could_not() {
             link.sent
         );
     }
+}
+
+const MESSAGE: &str = "/* advisory lock x */ SELECT WHERE ";
+const QUERY: &str = "SELECT CASE WHEN ";
+
+#[test]
+fn a_prepared_query_takes_a_lock_that_is_free_and_a_message_waits() {
+    let mut link = Preparing::new(0, []);
+    let acquired = ready(session::acquire(&mut link, request(Wait::Inherit)));
+    assert!(matches!(acquired, Ok(Attempt::Granted(_))));
+    link.assert_sent([QUERY]);
+
+    // It is not free, or nobody can tell whether a transaction is open.
+    for code in [1, -5] {
+        let mut link = Preparing::new(0, []).with_codes([code]);
+        let acquired = ready(session::acquire(&mut link, request(Wait::Inherit)));
+        assert!(matches!(acquired, Ok(Attempt::Granted(_))));
+        link.assert_sent([QUERY, MESSAGE]);
+    }
+    let mut link = Preparing::new(0, []).with_codes([-2]);
+    let acquired = ready(session::acquire(&mut link, request(Wait::Inherit)));
+    assert!(matches!(acquired, Err(Error::Standby)));
+    link.assert_sent([QUERY]);
+
+    let mut link = Preparing::new(0, []);
+    let acquired = ready(session::acquire(&mut link, Request::new([1, 2])));
+    assert!(matches!(acquired, Ok(Attempt::Granted(_))));
+    link.assert_sent(["/* advisory lock 1 2 */ SELECT WHERE "]);
+}
+
+#[test]
+fn a_query_that_fails_has_no_mark_to_be_read() {
+    let mut link = Preparing::new(0, [marked("server is a standby")]).with_looks(["0"]);
+    let acquired = ready(session::acquire(&mut link, request(Wait::No)));
+    assert!(matches!(acquired, Err(Error::Database(_))));
+    link.assert_sent([QUERY, "look"]);
+}
+
+#[test]
+fn a_prepared_query_releases_unless_a_transaction_may_be_open() {
+    let held = |count: i64| HeldLocks {
+        keys: (1..=count).map(LockKey::BigInt).collect(),
+        mode: Mode::Exclusive,
+        mark: Mark::new(),
+    };
+    let message = "SELECT WHERE NOT (";
+    let mut link = Preparing::new(0, []);
+    ready(session::release(&mut link, &held(1))).unwrap();
+    link.assert_sent([QUERY]);
+
+    let mut link = Preparing::new(0, []).with_codes([-5]);
+    ready(session::release(&mut link, &held(1))).unwrap();
+    link.assert_sent([QUERY, message]);
+
+    let mut link = Preparing::new(0, []);
+    ready(session::release(&mut link, &held(2))).unwrap();
+    link.assert_sent([message]);
+
+    let mut link = Preparing::new(0, []).with_codes([-6]);
+    let released = ready(session::release(&mut link, &held(1)));
+    assert!(matches!(released, Err(Error::NotHeld)));
+    let mut link = Preparing::new(0, []).with_codes([-3]);
+    let released = ready(session::release(&mut link, &held(1)));
+    assert!(matches!(released, Err(Error::SharedSession)));
+
+    // After a failure, nothing is prepared.
+    let mut link = Preparing::new(0, [cancelled()]);
+    let released = ready(session::release(&mut link, &held(1)));
+    assert!(matches!(released, Err(Error::Database(_))));
+    link.assert_sent([QUERY, "ROLLBACK", message]);
 }

@@ -38,6 +38,7 @@ fn numbers_say_what_was_taken() {
         (-1, Taking::SnapshotTooOld),
         (-2, Taking::Standby),
         (-3, Taking::SharedSession),
+        (-5, Taking::InTransaction),
     ] {
         assert_eq!(Taking::of_code(code), taking, "{code}");
     }
@@ -51,6 +52,14 @@ fn numbers_say_what_was_taken() {
         (-4, Permit::Nested),
     ] {
         assert_eq!(Permit::of_code(code), permit, "{code}");
+    }
+    for (code, releasing) in [
+        (0, Releasing::Released),
+        (-3, Releasing::SharedSession),
+        (-5, Releasing::InTransaction),
+        (-6, Releasing::NotHeld),
+    ] {
+        assert_eq!(Releasing::of_code(code), releasing, "{code}");
     }
 }
 
