@@ -14,7 +14,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_pg-advisory");
 
 /// The program, which knows of no server.
 pub(crate) fn bare(args: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new("env");
+    // Tests that run in the background of a script have been given these two to ignore.
+    command.args(["--default-signal=INT,QUIT", PROGRAM]);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("PG") || name == "DATABASE_URL" {
