@@ -77,7 +77,7 @@ impl Trace {
             lock.outcome = Empty,
             db.system.name = "postgresql",
             db.operation.name = function(scope, request),
-            error.type = Empty,
+            "error.type" = Empty,
             otel.status_code = Empty,
         );
         Self(Some(Arc::new(Told {
