@@ -215,7 +215,8 @@ where
     ///
     /// This is one round trip, two if the lock is not free, and the release another one. Both take one more
     /// the first time on a connection, because the driver prepares their queries. The guard derefs to the
-    /// connection. It releases the lock when it is dropped; call [`release`](AsyncAdvisoryGuard::release) to hear of errors.
+    /// connection. It releases the lock when it is dropped; call [`release`](AsyncAdvisoryGuard::release) to
+    /// hear of errors.
     ///
     /// # Errors
     ///

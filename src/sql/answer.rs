@@ -26,7 +26,7 @@ pub(super) const REFUSED: &str = ") IS NULL";
 /// A statement that answers with nothing if a `CASE` yields null, and fails with the text that it yields
 /// otherwise.
 pub(super) fn refuse(case: &str) -> String {
-    ["SELECT WHERE NOT (", &unless_refused(case), ")"].concat()
+    ["SELECT WHERE NOT (", UNLESS, case, REFUSED, ")"].concat()
 }
 
 pub(super) const SNAPSHOT: &str = "begins again, for a newer snapshot";

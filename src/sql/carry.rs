@@ -1,6 +1,6 @@
 //! The SQL that hands locks from one transaction to the next, as locks of the session.
 
-use super::keys::{Keys, push_call};
+use super::keys::{Keys, push_calls};
 use super::marks::process;
 use super::statement::Statement;
 use super::take::{Guards, code_expression};
@@ -16,10 +16,8 @@ pub(super) fn push_keep(sql: &mut String, set: &LockSet<'_>) {
         sql.push_str(&for_all(set, "pg_advisory_lock", None));
         return;
     }
-    for (index, lock) in set.locks.iter().enumerate() {
-        sql.push_str(if index == 0 { "SELECT " } else { ", " });
-        push_call(sql, lock.key, "pg_advisory_lock", set.mode);
-    }
+    sql.push_str("SELECT ");
+    push_calls(sql, set, "pg_advisory_lock", ", ");
 }
 
 /// Statements that take locks for the session which the transaction holds already: they are granted at
@@ -44,11 +42,10 @@ pub(crate) fn try_carry_out(set: &LockSet<'_>) -> String {
         Some(GRANTED),
         &format!("pg_catalog.pg_advisory_lock({})", carried()),
     );
-    let mut check = String::new();
-    Guards::of(set).push_statement(&mut check);
     format!(
-        "{check}SELECT pg_catalog.set_config('diesel_advisory.code', ({code})::pg_catalog.text, false); \
+        "{}SELECT pg_catalog.set_config('diesel_advisory.code', ({code})::pg_catalog.text, false); \
          SELECT {mark}; {}",
+        Guards::of(set).statement(),
         for_all(set, "pg_advisory_lock", Some(GRANTED))
     )
 }

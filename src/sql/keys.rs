@@ -6,6 +6,7 @@ use super::push;
 use super::statement::{Statement, Value};
 use crate::lock::key::LockKey;
 use crate::lock::request::Mode;
+use crate::lock::set::LockSet;
 
 /// Keys that one expression takes: a single key, or all keys of one form.
 ///
@@ -156,6 +157,16 @@ pub(super) fn push_call(sql: &mut String, key: LockKey, function: &str, mode: Mo
         }
     }
     sql.push(')');
+}
+
+/// Adds the calls for all locks of a set, with something between them.
+pub(super) fn push_calls(sql: &mut String, set: &LockSet<'_>, function: &str, between: &str) {
+    for (index, lock) in set.locks.iter().enumerate() {
+        if index > 0 {
+            sql.push_str(between);
+        }
+        push_call(sql, lock.key, function, set.mode);
+    }
 }
 
 fn push_value(sql: &mut String, value: &Value) {

@@ -22,14 +22,6 @@ const MARKS: &str = "pg_catalog.current_setting('diesel_advisory.guards', 't')";
 /// Gives it another value, which stands behind this, with `'f'` for "not only in this transaction".
 const SET: &str = "pg_catalog.set_config('diesel_advisory.guards', ";
 
-/// The condition that the session has any mark: that it holds other locks.
-pub(super) const HAS_MARKS: &str =
-    "pg_catalog.current_setting('diesel_advisory.guards', 't') OPERATOR(pg_catalog.<>) ''";
-
-/// An expression that takes the mark on top off.
-pub(super) const POP: &str = "pg_catalog.set_config('diesel_advisory.guards', pg_catalog.substr(\
-     pg_catalog.current_setting('diesel_advisory.guards', 't'), 17), 'f')";
-
 /// What stands there once a session is known to be shared. It is no mark of anybody.
 const SHARED: &str = "shared";
 
@@ -81,6 +73,11 @@ impl Mark {
         push(sql, &pieces);
     }
 
+    /// The condition that the session has any mark: that it holds other locks.
+    pub(super) fn is_any() -> String {
+        [MARKS, " OPERATOR(pg_catalog.<>) ''"].concat()
+    }
+
     /// An expression that puts the mark on top.
     pub(super) fn push(self) -> Statement {
         Statement::default()
@@ -105,6 +102,11 @@ impl Mark {
             .sql(", ")
             .value(Value::Text(self.to_string()))
             .sql(")")
+    }
+
+    /// Adds an expression that takes the mark on top off.
+    pub(super) fn push_pop(sql: &mut String) {
+        push(sql, &[SET, "pg_catalog.substr(", MARKS, ", 17), 'f')"]);
     }
 
     /// A statement that takes the mark out, wherever it stands.
@@ -134,8 +136,6 @@ impl fmt::Display for Mark {
 ///
 /// A session without any mark has lost its settings, and is not shared for that.
 pub(crate) fn tell_others() -> String {
-    format!(
-        "SELECT CASE WHEN {MARKS} OPERATOR(pg_catalog.<>) '' THEN {SET}'{SHARED}', 'f') END \
-         FOR UPDATE"
-    )
+    let is_any = Mark::is_any();
+    format!("SELECT CASE WHEN {is_any} THEN {SET}'{SHARED}', 'f') END FOR UPDATE")
 }

@@ -20,8 +20,9 @@
 //! What is written for each lock is pushed onto one `String`: with `format!`, writing the statement took
 //! longer on the client than the server needs to look up two names.
 //!
-//! Nothing of the user's enters the text but numbers that are formatted here, the [label](push_label), which has no
-//! character that could end a literal or a comment, and texts as [hexadecimal digits](look::text_literal).
+//! Nothing of the user's enters the text but numbers that are formatted here, the [label](push_label), which
+//! has no character that could end a literal or a comment, and texts as
+//! [hexadecimal digits](look::text_literal).
 
 pub(crate) mod answer;
 pub(crate) mod carry;

@@ -22,7 +22,7 @@
 //! - `LISTEN` and `NOTIFY`: 0.98, six statements for each grant, and a holder that dies tells nobody.
 
 use super::answer::{IN_TRANSACTION, MARK, NESTED_CODE, SHARED, SHARED_CODE, TIMED_OUT};
-use super::marks::{HAS_MARKS, Mark};
+use super::marks::Mark;
 use super::push_label;
 use super::session::TRANSACTION_IS_OPEN;
 use super::statement::{Statement, Value};
@@ -47,13 +47,10 @@ pub(crate) enum Own {
 pub(crate) fn take_free(set: &LockSet<'_>, permits: &Permits, mark: Mark, own: Own) -> Statement {
     let guards = Guards::of(set).and(Condition::Foreign(mark), SHARED_CODE, SHARED);
     let guards = match own {
-        Own::Ask => guards.and(Condition::Sql(HAS_MARKS), NESTED_CODE, ""),
+        Own::Ask => guards.and(Condition::Marked, NESTED_CODE, ""),
         Own::Again => guards,
     };
-    let mut statement = Statement::default()
-        .sql("SELECT CASE")
-        .sql(&guards.codes())
-        .sql(" ELSE COALESCE(");
+    let mut statement = guards.select().sql(" ELSE COALESCE(");
     if own == Own::Again {
         statement = statement
             .add(first_taken(permits, mark, Some(IS_OWN)))
@@ -122,13 +119,12 @@ pub(crate) fn wait(set: &LockSet<'_>, permits: &Permits, mark: Mark, left: i32) 
     asked.extend(numbers(permits));
     let all = permits.keys.len();
     let push = mark.push();
-    let mut check = String::new();
-    guards.push_statement(&mut check);
     format!(
         "/* advisory lock {label} ({all} permits) */ {check}SELECT \
          pg_catalog.set_config('diesel_advisory.permits', {asked}::pg_catalog.text, true); \
          {block}; SELECT pg_catalog.pg_advisory_lock(({ASKED})[2 OPERATOR(pg_catalog.+) {GOT}]), {push}",
         block = block(),
+        check = guards.statement(),
         asked = Value::BigInts(asked),
     )
 }

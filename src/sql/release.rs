@@ -7,7 +7,7 @@ use super::answer::{
     SHARED_CODE, UNLESS,
 };
 use super::keys::{Keys, push_call};
-use super::marks::{Mark, POP};
+use super::marks::Mark;
 use super::push;
 use super::session::{TRANSACTION_IS_OPEN, TRANSACTION_MAY_BE_OPEN};
 use super::statement::Statement;
@@ -27,14 +27,10 @@ pub(crate) struct HeldLocks {
 ///
 /// Where a transaction is open, it fails before anything is released.
 pub(crate) fn release(held: &HeldLocks) -> String {
+    // As `refuse` writes it, and without a copy: this is sent for each lock.
     let mut sql = String::with_capacity(1024);
-    push_release(&mut sql, held);
-    sql
-}
-
-fn push_release(sql: &mut String, held: &HeldLocks) {
     push(
-        sql,
+        &mut sql,
         &[
             "SELECT WHERE NOT (",
             UNLESS,
@@ -49,8 +45,8 @@ fn push_release(sql: &mut String, held: &HeldLocks) {
     // All of them are released, even where one was not held.
     if let [key] = held.keys[..] {
         sql.push_str(" WHEN NOT ");
-        push_call(sql, key, "pg_advisory_unlock", held.mode);
-        push(sql, &[" THEN '", MARK, NOT_HELD, "'"]);
+        push_call(&mut sql, key, "pg_advisory_unlock", held.mode);
+        push(&mut sql, &[" THEN '", MARK, NOT_HELD, "'"]);
     } else {
         for keys in Keys::of(&held.keys) {
             let call = keys.call("pg_advisory_unlock", held.mode);
@@ -63,12 +59,12 @@ fn push_release(sql: &mut String, held: &HeldLocks) {
         }
     }
     sql.push_str(" WHEN ");
-    held.mark.push_is_on_top(sql);
+    held.mark.push_is_on_top(&mut sql);
+    sql.push_str(" THEN CASE WHEN ");
+    Mark::push_pop(&mut sql);
     push(
-        sql,
+        &mut sql,
         &[
-            " THEN CASE WHEN ",
-            POP,
             " IS NULL THEN '' END ELSE '",
             MARK,
             SHARED,
@@ -77,6 +73,7 @@ fn push_release(sql: &mut String, held: &HeldLocks) {
             ") FOR UPDATE",
         ],
     );
+    sql
 }
 
 /// `SELECT`s the [code](super::answer::Releasing::of_code) of releasing a session lock. `None` for several.
@@ -87,6 +84,8 @@ pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
     let [key @ Keys::One(_)] = &keys[..] else {
         return None;
     };
+    let mut pop = String::new();
+    Mark::push_pop(&mut pop);
     let query = Statement::default()
         .sql(&format!(
             "SELECT CASE WHEN {TRANSACTION_MAY_BE_OPEN} THEN {IN_TRANSACTION_CODE} WHEN NOT "
@@ -95,7 +94,7 @@ pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
         .sql(&format!(" THEN {NOT_HELD_CODE} WHEN "))
         .add(held.mark.is_seen_on_top())
         .sql(&format!(
-            " THEN CASE WHEN {POP} IS NOT NULL THEN 0 END ELSE {SHARED_CODE} END AS code FOR UPDATE"
+            " THEN CASE WHEN {pop} IS NOT NULL THEN 0 END ELSE {SHARED_CODE} END AS code FOR UPDATE"
         ));
     Some(query)
 }
@@ -107,9 +106,7 @@ pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
     allow(dead_code, reason = "for asynchronous connections")
 )]
 pub(crate) fn release_after_rollback(held: &HeldLocks) -> String {
-    let mut sql = "ROLLBACK; ".to_owned();
-    push_release(&mut sql, held);
-    sql
+    format!("ROLLBACK; {}", release(held))
 }
 
 /// Ends the session from within, and with it all that it holds.

@@ -31,34 +31,28 @@ pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
         .and(Condition::Sql(TRANSACTION_IS_OPEN), 0, IN_TRANSACTION)
         .and(Condition::LandsOnForeign(mark), SHARED_CODE, SHARED);
     let mut sql = String::with_capacity(1024);
-    match &set.locks[..] {
-        [lock] => {
-            push_label_comment(&mut sql, set);
-            sql.push_str("SELECT WHERE ");
-            guards.push_open(&mut sql);
-            push_wait_for_one(&mut sql, lock.key, set);
-            guards.push_close(&mut sql);
-            sql.push_str("; SELECT WHERE ");
-            push_call(&mut sql, lock.key, "pg_advisory_lock", set.mode);
-            sql.push_str(" IS NULL");
-        }
-        _ if are_few(set) => {
-            push_label_comment(&mut sql, set);
-            sql.push_str("SELECT WHERE ");
-            guards.push_open(&mut sql);
-            push_take_few(&mut sql, set);
-            guards.push_close(&mut sql);
-            sql.push_str("; ");
-            push_keep(&mut sql, set);
-        }
-        _ => {
-            guards.push_statement(&mut sql);
-            push(&mut sql, &["SELECT ", SAVE, "; "]);
-            push_label_comment(&mut sql, set);
-            let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
-            push(&mut sql, &[&waits, "; "]);
-            push_keep(&mut sql, set);
-        }
+    if !are_few(set) {
+        push(&mut sql, &[&guards.statement(), "SELECT ", SAVE, "; "]);
+        push_label_comment(&mut sql, set);
+        let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
+        push(&mut sql, &[&waits, "; "]);
+        push_keep(&mut sql, set);
+        return sql;
+    }
+    push_label_comment(&mut sql, set);
+    sql.push_str("SELECT WHERE ");
+    guards.push_open(&mut sql);
+    if let [lock] = &set.locks[..] {
+        push_wait_for_one(&mut sql, lock.key, set);
+        guards.push_close(&mut sql);
+        sql.push_str("; SELECT WHERE ");
+        push_call(&mut sql, lock.key, "pg_advisory_lock", set.mode);
+        sql.push_str(" IS NULL");
+    } else {
+        push_take_few(&mut sql, set);
+        guards.push_close(&mut sql);
+        sql.push_str("; ");
+        push_keep(&mut sql, set);
     }
     sql
 }
@@ -130,9 +124,8 @@ pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
         .sql("CASE WHEN ")
         .add(mark.push())
         .sql(" IS NULL THEN 1 END");
-    Statement::default()
-        .sql("SELECT CASE")
-        .sql(&guards.codes())
+    guards
+        .select()
         .sql(" ELSE ")
         .add(first_refused(
             &all,
@@ -145,9 +138,8 @@ pub(crate) fn try_take_for_session(set: &LockSet<'_>, mark: Mark) -> Statement {
 
 fn try_take_one(guards: Guards, key: LockKey, set: &LockSet<'_>, mark: Mark) -> Statement {
     let guards = guards.and(Condition::Foreign(mark), SHARED_CODE, SHARED);
-    Statement::default()
-        .sql("SELECT CASE")
-        .sql(&guards.codes())
+    guards
+        .select()
         .sql(" WHEN NOT ")
         .add(Keys::One(key).call("pg_try_advisory_lock", set.mode))
         .sql(" THEN 1 WHEN ")

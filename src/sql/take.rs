@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::answer::{
-    MARK, NOT_FREE, REFUSED, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE, UNLESS, unless_refused,
+    MARK, NOT_FREE, REFUSED, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE, UNLESS, refuse,
+    unless_refused,
 };
-use super::keys::{Keys, first_refused, push_call};
+use super::keys::{Keys, first_refused, push_call, push_calls};
 use super::marks::Mark;
 use super::statement::Statement;
 use super::{push, push_label_comment};
@@ -32,6 +33,8 @@ pub(super) struct Guards(Vec<(Condition, i32, &'static str)>);
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Condition {
     Sql(&'static str),
+    /// The session has a mark.
+    Marked,
     /// The mark on top is that of another process.
     Foreign(Mark),
     /// The mark on top is that of another process. This one is on top now.
@@ -42,6 +45,7 @@ impl Condition {
     fn push(self, sql: &mut String) {
         match self {
             Self::Sql(condition) => sql.push_str(condition),
+            Self::Marked => sql.push_str(&Mark::is_any()),
             Self::Foreign(mark) => mark.push_is_foreign(sql),
             Self::LandsOnForeign(mark) => mark.push_lands_on_foreign(sql),
         }
@@ -92,13 +96,14 @@ impl Guards {
         }
     }
 
-    /// Adds a statement that fails if a guard refuses.
-    pub(super) fn push_statement(&self, sql: &mut String) {
-        if !self.0.is_empty() {
-            push(sql, &["SELECT WHERE NOT (", UNLESS]);
-            self.push_refusals(sql);
-            push(sql, &[REFUSED, "); "]);
+    /// A statement that fails if a guard refuses.
+    pub(super) fn statement(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
         }
+        let mut case = String::new();
+        self.push_refusals(&mut case);
+        refuse(&case) + "; "
     }
 
     /// Adds a `CASE` that yields the mark of the guard that refuses, or null.
@@ -112,15 +117,15 @@ impl Guards {
         sql.push_str(" END");
     }
 
-    /// The branches of a `CASE` that answer with numbers.
-    pub(super) fn codes(&self) -> String {
-        let mut codes = String::new();
+    /// Begins a query with the branches of a `CASE` that answer with numbers.
+    pub(super) fn select(&self) -> Statement {
+        let mut sql = String::from("SELECT CASE");
         for (condition, code, _) in &self.0 {
-            codes.push_str(" WHEN ");
-            condition.push(&mut codes);
-            let _ = write!(codes, " THEN {code}");
+            sql.push_str(" WHEN ");
+            condition.push(&mut sql);
+            let _ = write!(sql, " THEN {code}");
         }
-        codes
+        Statement::default().sql(&sql)
     }
 }
 
@@ -145,9 +150,7 @@ pub(crate) fn why_refused(set: &LockSet<'_>) -> String {
                  OR pg_catalog.current_setting('default_transaction_read_only') \
                  OPERATOR(pg_catalog.=) 'on'";
     let guards = Guards::of(set).and(Condition::Sql(other), SNAPSHOT_CODE, SNAPSHOT);
-    let mut sql = String::new();
-    guards.push_statement(&mut sql);
-    sql
+    guards.statement()
 }
 
 /// Statements that take all locks in the open transaction, waiting for them as long as they may.
@@ -163,29 +166,22 @@ pub(crate) fn take(set: &LockSet<'_>, checks: Checks) -> String {
 /// Adds the statements of [`take`] to those that stand before them in their message.
 pub(crate) fn push_take(sql: &mut String, set: &LockSet<'_>, checks: Checks) {
     let guards = Guards::with(set, checks);
-    match &set.locks[..] {
-        [lock] => {
-            push_label_comment(sql, set);
-            sql.push_str("SELECT WHERE ");
-            guards.push_open(sql);
-            push_wait_for_one(sql, lock.key, set);
-            guards.push_close(sql);
-        }
-        _ if are_few(set) => {
-            push_label_comment(sql, set);
-            sql.push_str("SELECT WHERE ");
-            guards.push_open(sql);
-            push_take_few(sql, set);
-            guards.push_close(sql);
-        }
-        _ => {
-            guards.push_statement(sql);
-            push(sql, &["SELECT ", SAVE, "; "]);
-            push_label_comment(sql, set);
-            let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
-            push(sql, &[&waits, "; SELECT ", RESTORE]);
-        }
+    if !are_few(set) {
+        push(sql, &[&guards.statement(), "SELECT ", SAVE, "; "]);
+        push_label_comment(sql, set);
+        let waits = wait_for_each(&Keys::of(&set.keys()), set).join("; ");
+        push(sql, &[&waits, "; SELECT ", RESTORE]);
+        return;
     }
+    push_label_comment(sql, set);
+    sql.push_str("SELECT WHERE ");
+    guards.push_open(sql);
+    if let [lock] = &set.locks[..] {
+        push_wait_for_one(sql, lock.key, set);
+    } else {
+        push_take_few(sql, set);
+    }
+    guards.push_close(sql);
 }
 
 /// Adds a condition that waits for a lock as long as it may, and gives `lock_timeout` its value back. It is
@@ -234,12 +230,7 @@ pub(super) fn are_few(set: &LockSet<'_>) -> bool {
 /// one yields no rows, so there is no XML.
 pub(super) fn push_take_few(sql: &mut String, set: &LockSet<'_>) {
     sql.push_str("CASE WHEN NOT (");
-    for (index, lock) in set.locks.iter().enumerate() {
-        if index > 0 {
-            sql.push_str(" AND ");
-        }
-        push_call(sql, lock.key, "pg_try_advisory_xact_lock", set.mode);
-    }
+    push_calls(sql, set, "pg_try_advisory_xact_lock", " AND ");
     let waits = wait_for_each(&Keys::of(&set.keys()), set).join(") OR EXISTS (");
     push(
         sql,
@@ -352,9 +343,8 @@ fn set_timeout(value: &str) -> String {
 /// Of several locks, those before the missing one stay held.
 pub(crate) fn try_take(set: &LockSet<'_>, checks: Checks) -> Statement {
     let guards = Guards::with(set, checks);
-    Statement::default()
-        .sql("SELECT CASE")
-        .sql(&guards.codes())
+    guards
+        .select()
         .add(match &Keys::of(&set.keys())[..] {
             [key @ Keys::One(_)] => Statement::default()
                 .sql(" WHEN ")
@@ -370,17 +360,14 @@ pub(crate) fn try_take(set: &LockSet<'_>, checks: Checks) -> Statement {
 /// The same as [`try_take`], as a statement that fails with the position of the lock that is not free.
 pub(crate) fn try_take_or_fail(set: &LockSet<'_>) -> String {
     let code = code_expression(set);
-    let mut sql = String::new();
-    Guards::of(set).push_statement(&mut sql);
-    let _ = write!(
-        sql,
-        "SELECT FROM (SELECT {code} AS code OFFSET 0) AS s WHERE NOT ({})",
+    format!(
+        "{}SELECT FROM (SELECT {code} AS code OFFSET 0) AS s WHERE NOT ({})",
+        Guards::of(set).statement(),
         unless_refused(&format!(
             "CASE WHEN s.code OPERATOR(pg_catalog.<>) 0 \
              THEN pg_catalog.concat('{MARK}{NOT_FREE}', s.code) END"
         ))
-    );
-    sql
+    )
 }
 
 /// What [`try_take`] selects where nothing is looked at, as an expression.
