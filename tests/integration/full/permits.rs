@@ -1,11 +1,12 @@
-//! How fast permits go from hand to hand: compared with what would be ideal, and with a client that stands
-//! still.
+//! How fast permits go from hand to hand: compared with clients that never wait, and beside a client that
+//! stands still. What has to be noticed is a permit that nobody is told of; a busy machine is not.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use diesel::PgConnection;
 use diesel_advisory::{AdvisoryConnection, AsyncAdvisoryConnection};
 use diesel_advisory_sandbox::{Sandbox, is_full_run};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::support::*;
 
-/// Clients that hold a permit for 20 ms, again and again.
+/// Clients that hold a permit for 20 ms, again and again, while this lives.
 #[derive(Debug, Default)]
 struct Clients {
     grants: AtomicUsize,
@@ -22,6 +23,20 @@ struct Clients {
 }
 
 impl Clients {
+    /// Does something while so many clients share so many permits.
+    fn during<T>(name: &str, clients: usize, permits: u32, work: impl FnOnce(&Self) -> T) -> T {
+        let all = Self::default();
+        thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| all.client(name, permits));
+            }
+            // However the work ends, so do the clients.
+            let _ended = EndOf(&all);
+            all.time(clients * 2);
+            work(&all)
+        })
+    }
+
     fn client(&self, name: &str, permits: u32) {
         let mut conn = connect();
         while !self.over.load(Ordering::Relaxed) {
@@ -44,27 +59,29 @@ impl Clients {
     }
 }
 
+struct EndOf<'a>(&'a Clients);
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn three_permits_for_thirty_two_clients_are_seldom_idle() {
-    const GRANTS: u32 = 300;
+    const GRANTS: usize = 100;
 
     if !is_full_run() {
         return;
     }
-    let (name, clients) = (unique("permits.rate"), Clients::default());
-    let took = thread::scope(|scope| {
-        for _ in 0..32 {
-            scope.spawn(|| clients.client(&name, 3));
-        }
-        // All have connected.
-        clients.time(64);
-        let took = clients.time(GRANTS.try_into().unwrap());
-        clients.over.store(true, Ordering::Relaxed);
-        took
-    });
-    let ideal = Duration::from_millis(20) * GRANTS / 3;
-    eprintln!("{GRANTS} grants took {took:?}, ideally {ideal:?}");
-    assert!(took.as_secs_f64() <= 1.3 * ideal.as_secs_f64(), "{took:?}");
+    let (mut three, mut many) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..3 {
+        let name = unique(&format!("permits.rate.{round}"));
+        three += Clients::during(&name, 3, 3, |clients| clients.time(GRANTS));
+        many += Clients::during(&name, 32, 3, |clients| clients.time(GRANTS));
+    }
+    eprintln!("by three clients {three:?}, by thirty-two {many:?}");
+    assert!(many < 2 * three, "{many:?} to {three:?}");
 }
 
 /// It keeps the permit that the server gives it, and nothing else.
@@ -75,13 +92,9 @@ fn a_client_that_stands_still_at_the_gate_is_in_nobodys_way() {
     if !is_full_run() {
         return;
     }
-    let (name, clients) = (unique("permits.stopped"), Clients::default());
+    let name = unique("permits.stopped");
     let (mut without, mut with) = (Duration::ZERO, Duration::ZERO);
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| clients.client(&name, 4));
-        }
-        clients.time(32);
+    Clients::during(&name, 8, 4, |clients| {
         for _ in 0..3 {
             without += clients.time(GRANTS);
             let stopped = Stopped::at_the_gate(&name);
@@ -89,10 +102,9 @@ fn a_client_that_stands_still_at_the_gate_is_in_nobodys_way() {
             drop(stopped);
             wait_until("its session has ended", || sessions(&name) == 0);
         }
-        clients.over.store(true, Ordering::Relaxed);
     });
     eprintln!("alone {without:?}, beside one that stands still {with:?}");
-    assert!(with.as_secs_f64() * 0.6 <= without.as_secs_f64());
+    assert!(with < 2 * without, "{with:?} to {without:?}");
 }
 
 /// A client nothing of which runs any more, not even its driver.
@@ -108,12 +120,15 @@ impl Stopped {
         let lock = name.to_owned();
         let mut acquire: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
             let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
-            let held = conn.advisory_session(&lock).permits(4).acquire().await;
-            let _held = held.unwrap();
-            std::future::pending::<()>().await;
+            // Until it has to wait.
+            loop {
+                let held = conn.advisory_session(&lock).permits(4).acquire().await;
+                held.unwrap().release().await.unwrap();
+            }
         });
+        let mut conn = connect();
         runtime.block_on(async {
-            while waiting(name) == 0 {
+            while waiting(&mut conn, name) == 0 {
                 let _ = timeout(Duration::from_millis(1), &mut acquire).await;
             }
         });
@@ -133,10 +148,10 @@ fn sessions(name: &str) -> i32 {
 }
 
 /// How many of them wait for a lock.
-fn waiting(name: &str) -> i32 {
+fn waiting(conn: &mut PgConnection, name: &str) -> i32 {
     let sql = format!(
         "SELECT count(*)::int AS value FROM pg_stat_activity \
          WHERE application_name = '{name}' AND wait_event_type = 'Lock'"
     );
-    integer(&mut connect(), &sql)
+    integer(conn, &sql)
 }

@@ -1,12 +1,10 @@
 use std::fmt::Write;
-use std::fs;
 
 use crate::folder::Folder;
 use crate::programs::Programs;
-use crate::server::carry_out;
 use crate::supervisor::Supervisor;
 use crate::url::PORT;
-use crate::{Error, Proxy, Sandbox};
+use crate::{Error, Proxy, Sandbox, template};
 
 /// Which server a [`Sandbox`] is, and the settings that it starts with.
 #[derive(Debug, Default)]
@@ -71,24 +69,14 @@ impl Builder {
             Choice::Version(major_version) => Programs::of_version(*major_version),
             Choice::Same(programs) => Ok(programs.clone()),
         }?;
-        let folder = Folder::create()?;
-        let spawned = folder
-            .write("settings", &self.render(&folder))
-            .and_then(|()| Supervisor::of_server(&programs.folder, &folder));
-        let mut supervisor = spawned.map_err(|source| {
-            // Nobody else is there to do it.
-            let _ = fs::remove_dir_all(&folder.path);
-            Error::System {
-                action: "run PostgreSQL",
-                source,
-            }
-        })?;
         let make = match &self.primary {
             Some(primary) => format!("follow {primary}"),
-            None => "create".to_owned(),
+            None => format!("create {}", template::data(&programs)?.display()),
         };
+        let folder = Folder::create()?;
+        let mut supervisor = Supervisor::of_server(&programs, &folder, &self.render(&folder))?;
         for order in [&make, "start"] {
-            carry_out(&mut supervisor, order, &folder)?;
+            supervisor.carry_out(order, &folder)?;
         }
         Ok(Sandbox::new(supervisor, folder, programs))
     }

@@ -43,6 +43,7 @@ pub mod schema;
 mod server;
 mod signal;
 mod supervisor;
+mod template;
 mod url;
 
 pub use builder::Builder;

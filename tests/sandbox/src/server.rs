@@ -257,22 +257,7 @@ impl Sandbox {
             .supervisor
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        carry_out(&mut supervisor, order, &self.folder)
-    }
-}
-
-pub(crate) fn carry_out(
-    supervisor: &mut Supervisor,
-    order: &str,
-    folder: &Folder,
-) -> Result<(), Error> {
-    // A supervisor that is gone was killed by someone; the log is still the best there is to tell.
-    match supervisor.order(order) {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => Err(Error::Server {
-            order: order.replace('_', " "),
-            log: folder.log_tail(),
-        }),
+        supervisor.carry_out(order, &self.folder)
     }
 }
 

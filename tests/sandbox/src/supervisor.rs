@@ -1,11 +1,13 @@
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::Error;
 use crate::folder::Folder;
+use crate::programs::Programs;
 
 /// The shell that runs a program, and removes it when our end of its pipe closes.
 #[derive(Debug)]
@@ -17,9 +19,24 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn of_server(programs: &Path, folder: &Folder) -> io::Result<Self> {
+    /// Of a server that is not made yet, with what its `postgresql.conf` gets.
+    pub(crate) fn of_server(
+        programs: &Programs,
+        folder: &Folder,
+        settings: &str,
+    ) -> Result<Self, Error> {
         let script = include_str!("supervisor.sh");
-        Self::spawn(script, folder, &[programs.as_os_str()])
+        let spawned = folder
+            .write("settings", settings)
+            .and_then(|()| Self::spawn(script, folder, &[programs.folder.as_os_str()]));
+        spawned.map_err(|source| {
+            // Nobody else is there to do it.
+            let _ = fs::remove_dir_all(&folder.path);
+            Error::System {
+                action: "run PostgreSQL",
+                source,
+            }
+        })
     }
 
     /// The script gets the folder, and then the other arguments.
@@ -70,6 +87,18 @@ impl Supervisor {
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
         Ok(answer.trim_end() == "done")
+    }
+
+    /// Returns when a server's order was carried out.
+    pub(crate) fn carry_out(&mut self, order: &str, folder: &Folder) -> Result<(), Error> {
+        // A supervisor that is gone was killed by someone; the log is still the best there is to tell.
+        match self.order(order) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Error::Server {
+                order: order.replace('_', " "),
+                log: folder.log_tail(),
+            }),
+        }
     }
 }
 

@@ -60,9 +60,14 @@ make_cluster() {
         </dev/null >>"$log" 2>&1
 }
 
-create() {
+initialize() {
     # Systems without C.UTF-8 exist.
-    { make_cluster --locale=C.UTF-8 || make_cluster --no-locale; } && configure
+    make_cluster --locale=C.UTF-8 || make_cluster --no-locale
+}
+
+# From what "initialize" has made in the folder "$1".
+create() {
+    cp -Rp "$1" "$data" 2>>"$log" && configure
 }
 
 configure() {
@@ -167,8 +172,8 @@ trap : PIPE
 
 while read -r order argument; do
     case $order in
-        create | start | crash | promote) "$order" ;;
-        follow | stop | upgrade) "$order" "$argument" ;;
+        initialize | start | crash | promote) "$order" ;;
+        create | follow | stop | upgrade) "$order" "$argument" ;;
         kill_backend | crash_backend | freeze_backend | thaw_backend) "$order" "$argument" ;;
         *) false ;;
     esac && echo done || echo failed
