@@ -19,7 +19,8 @@ use crate::sql::answer::Taking;
 use crate::sql::carry::{
     carried_code, carry_in, carry_out, drop_carried, try_carry_in, try_carry_out,
 };
-use crate::sql::take::{Checks, begin_checked, late_timeout, push_take, take, try_take};
+use crate::sql::guards::Checks;
+use crate::sql::take::{begin_checked, late_timeout, push_take, take, try_take};
 
 /// Encloses the attempt to lock inside of a savepoint that Diesel knows of.
 ///

@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::lock::request::Request;
 use crate::lock::wait::Wait;
 use crate::sql::answer::Taking;
-use crate::sql::take::{Checks, push_take, try_take, try_take_or_fail};
+use crate::sql::guards::Checks;
+use crate::sql::take::{push_take, try_take, try_take_or_fail};
 
 /// Begins what may have to be undone without harm to the transaction.
 const BEGIN: &str = "SAVEPOINT diesel_advisory_step; ";

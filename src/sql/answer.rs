@@ -2,31 +2,36 @@
 
 use diesel::result::Error as DieselError;
 
+use super::push;
+
 /// Begins the text of an error by which a statement of ours says why it refuses.
 ///
 /// It leaves an `ERROR` in the server's log, so it is for what is rare, and never for a lock that is merely
 /// held by another session.
 pub(super) const MARK: &str = "diesel_advisory: ";
 
-/// A condition that is true if a `CASE` yields null, and fails with the text that it yields otherwise.
+/// A condition that fails with the mark and a text.
 ///
 /// No setting has such a name, and the error says so with the name in it, in every language. Diesel shows
 /// the text of an error and nothing else of it. No PL/pgSQL is needed, and of what fails with a text of ours
 /// it is the cheapest: a cast of the text costs 4 % of a session lock more.
-pub(super) fn unless_refused(case: &str) -> String {
-    [UNLESS, case, REFUSED].concat()
+pub(super) fn refusal(text: &str) -> String {
+    let mut sql = String::new();
+    push_refusal(&mut sql, text);
+    sql
 }
 
-/// Begins [`unless_refused`].
-pub(super) const UNLESS: &str = "pg_catalog.current_setting(";
+/// Adds a [`refusal`].
+pub(super) fn push_refusal(sql: &mut String, text: &str) {
+    push(
+        sql,
+        &["pg_catalog.current_setting('", MARK, text, "') IS NULL"],
+    );
+}
 
-/// Ends it.
-pub(super) const REFUSED: &str = ") IS NULL";
-
-/// A statement that answers with nothing if a `CASE` yields null, and fails with the text that it yields
-/// otherwise.
-pub(super) fn refuse(case: &str) -> String {
-    ["SELECT WHERE NOT (", UNLESS, case, REFUSED, ")"].concat()
+/// The same with a text that is joined from expressions.
+pub(super) fn refusal_of(texts: &str) -> String {
+    format!("pg_catalog.current_setting(pg_catalog.concat('{MARK}', {texts})) IS NULL")
 }
 
 pub(super) const SNAPSHOT: &str = "begins again, for a newer snapshot";

@@ -1,9 +1,10 @@
 //! The SQL that hands locks from one transaction to the next, as locks of the session.
 
+use super::guards::Guards;
 use super::keys::{Keys, push_calls};
 use super::marks::process;
 use super::statement::Statement;
-use super::take::{Guards, code_expression};
+use super::take::code_expression;
 use crate::lock::set::LockSet;
 
 /// Up to how many locks are taken for the session by one row of calls, which nothing interrupts: all of

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use diesel::result::Error as DieselError;
 
-use super::answer::{IN_TRANSACTION, MARK, SHARED, STANDBY, marked, refuse};
+use super::answer::{IN_TRANSACTION, SHARED, STANDBY, marked, refusal};
 use super::look::text_literal;
 use super::session::TRANSACTION_IS_OPEN;
 
@@ -70,18 +70,20 @@ impl LeaseSettings {
                 format!("CASE WHEN {is_unset} THEN {name} END, ")
             }
         };
-        let case = format!(
-            "CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' \
-             WHEN pg_catalog.pg_is_in_recovery() THEN '{MARK}{STANDBY}' \
+        format!(
+            "SELECT WHERE CASE WHEN {TRANSACTION_IS_OPEN} THEN {in_transaction} \
+             WHEN pg_catalog.pg_is_in_recovery() THEN {standby} \
              WHEN pg_catalog.current_setting('{SETTING}', true) OPERATOR(pg_catalog.<>) '' \
-             THEN '{MARK}{SHARED}' \
-             WHEN pg_catalog.concat(\
+             THEN {shared} \
+             ELSE pg_catalog.concat(\
              pg_catalog.set_config('{BEFORE}', pg_catalog.current_setting('idle_session_timeout'), false), \
              pg_catalog.set_config('{NAME_BEFORE}', pg_catalog.current_setting('application_name'), false), \
              {name}pg_catalog.set_config('idle_session_timeout', '{millis}', false), \
-             pg_catalog.set_config('{SETTING}', '{mark}', false)) IS NULL THEN '' END"
-        );
-        refuse(&case) + " FOR UPDATE"
+             pg_catalog.set_config('{SETTING}', '{mark}', false)) IS NULL END FOR UPDATE",
+            in_transaction = refusal(IN_TRANSACTION),
+            standby = refusal(STANDBY),
+            shared = refusal(SHARED),
+        )
     }
 
     /// A message that fails with a mark if they are not what they were.
@@ -89,13 +91,14 @@ impl LeaseSettings {
     /// It is a statement that a balancer sends to the primary, and a driver prepares nothing for it.
     pub(crate) fn question(&self) -> String {
         let timeout = as_shown(self.millis);
-        let case = format!(
-            "CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
+        format!(
+            "SELECT WHERE CASE WHEN {is_missing} THEN {other_mark} \
              WHEN pg_catalog.current_setting('idle_session_timeout') OPERATOR(pg_catalog.<>) '{timeout}' \
-             THEN '{MARK}{OTHER_TIMEOUT}' END",
-            self.is_missing()
-        );
-        refuse(&case) + " FOR UPDATE"
+             THEN {other_timeout} END FOR UPDATE",
+            is_missing = self.is_missing(),
+            other_mark = refusal(OTHER_MARK),
+            other_timeout = refusal(OTHER_TIMEOUT),
+        )
     }
 
     /// A message that gives `idle_session_timeout` the value back that it had, and takes the mark off; or
@@ -108,16 +111,16 @@ impl LeaseSettings {
                 set_name(&format!("pg_catalog.current_setting('{NAME_BEFORE}')"))
             ),
         };
-        let case = format!(
-            "CASE WHEN {} THEN '{MARK}{OTHER_MARK}' \
-             WHEN pg_catalog.concat(\
+        format!(
+            "SELECT WHERE CASE WHEN {is_missing} THEN {other_mark} \
+             ELSE pg_catalog.concat(\
              pg_catalog.set_config('idle_session_timeout', pg_catalog.current_setting('{BEFORE}'), false), \
              pg_catalog.set_config('{BEFORE}', '', false), \
              {name}pg_catalog.set_config('{NAME_BEFORE}', '', false), \
-             pg_catalog.set_config('{SETTING}', '', false)) IS NULL THEN '' END",
-            self.is_missing()
-        );
-        refuse(&case) + " FOR UPDATE"
+             pg_catalog.set_config('{SETTING}', '', false)) IS NULL END FOR UPDATE",
+            is_missing = self.is_missing(),
+            other_mark = refusal(OTHER_MARK),
+        )
     }
 
     fn is_missing(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text};
 
-use super::answer::{MARK, unless_refused};
+use super::answer::refusal_of;
 use super::release::HeldLocks;
 use crate::error::unavailable::Holder;
 use crate::lock::id::{LockId, ServerHash};
@@ -47,12 +47,10 @@ impl Look {
     /// A statement that fails, by the mark, if the answer is not the usual one.
     pub(crate) fn statement(&self) -> String {
         let Self { answer, usual } = self;
+        let refusal = refusal_of("s.answer");
         format!(
-            "SELECT FROM (SELECT {answer} AS answer OFFSET 0) AS s WHERE NOT ({})",
-            unless_refused(&format!(
-                "CASE WHEN s.answer OPERATOR(pg_catalog.<>) '{usual}' \
-                 THEN '{MARK}' OPERATOR(pg_catalog.||) s.answer END"
-            ))
+            "SELECT FROM (SELECT {answer} AS answer OFFSET 0) AS s \
+             WHERE CASE WHEN s.answer OPERATOR(pg_catalog.<>) '{usual}' THEN {refusal} END"
         )
     }
 

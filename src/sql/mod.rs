@@ -26,6 +26,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod carry;
+pub(crate) mod guards;
 pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod look;

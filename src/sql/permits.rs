@@ -22,11 +22,11 @@
 //! - `LISTEN` and `NOTIFY`: 0.98, six statements for each grant, and a holder that dies tells nobody.
 
 use super::answer::{IN_TRANSACTION, MARK, NESTED_CODE, SHARED, SHARED_CODE, TIMED_OUT};
+use super::guards::{Condition, Guards};
 use super::marks::Mark;
 use super::push_label;
 use super::session::TRANSACTION_IS_OPEN;
 use super::statement::{Statement, Value};
-use super::take::{Condition, Guards};
 use crate::lock::key::LockKey;
 use crate::lock::permits::Permits;
 use crate::lock::set::LockSet;

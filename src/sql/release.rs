@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::answer::{
-    IN_TRANSACTION, IN_TRANSACTION_CODE, MARK, NOT_HELD, NOT_HELD_CODE, REFUSED, SHARED,
-    SHARED_CODE, UNLESS,
+    IN_TRANSACTION, IN_TRANSACTION_CODE, NOT_HELD, NOT_HELD_CODE, SHARED, SHARED_CODE,
+    push_refusal, refusal,
 };
 use super::keys::{Keys, push_call};
 use super::marks::Mark;
@@ -27,52 +27,37 @@ pub(crate) struct HeldLocks {
 ///
 /// Where a transaction is open, it fails before anything is released.
 pub(crate) fn release(held: &HeldLocks) -> String {
-    // As `refuse` writes it, and without a copy: this is sent for each lock.
     let mut sql = String::with_capacity(1024);
     push(
         &mut sql,
-        &[
-            "SELECT WHERE NOT (",
-            UNLESS,
-            "CASE WHEN ",
-            TRANSACTION_IS_OPEN,
-            " THEN '",
-            MARK,
-            IN_TRANSACTION,
-            "'",
-        ],
+        &["SELECT WHERE CASE WHEN ", TRANSACTION_IS_OPEN, " THEN "],
     );
+    push_refusal(&mut sql, IN_TRANSACTION);
     // All of them are released, even where one was not held.
     if let [key] = held.keys[..] {
         sql.push_str(" WHEN NOT ");
         push_call(&mut sql, key, "pg_advisory_unlock", held.mode);
-        push(&mut sql, &[" THEN '", MARK, NOT_HELD, "'"]);
+        sql.push_str(" THEN ");
+        push_refusal(&mut sql, NOT_HELD);
     } else {
         for keys in Keys::of(&held.keys) {
             let call = keys.call("pg_advisory_unlock", held.mode);
             let from = keys.from();
+            let refusal = refusal(NOT_HELD);
             let _ = write!(
                 sql,
                 " WHEN (SELECT pg_catalog.count(*){from} WHERE NOT {call}) OPERATOR(pg_catalog.>) 0 \
-                 THEN '{MARK}{NOT_HELD}'"
+                 THEN {refusal}"
             );
         }
     }
     sql.push_str(" WHEN ");
     held.mark.push_is_on_top(&mut sql);
-    sql.push_str(" THEN CASE WHEN ");
+    sql.push_str(" THEN ");
     Mark::push_pop(&mut sql);
-    push(
-        &mut sql,
-        &[
-            " IS NULL THEN '' END ELSE '",
-            MARK,
-            SHARED,
-            "' END",
-            REFUSED,
-            ") FOR UPDATE",
-        ],
-    );
+    sql.push_str(" IS NULL ELSE ");
+    push_refusal(&mut sql, SHARED);
+    sql.push_str(" END FOR UPDATE");
     sql
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 
-use super::answer::{IN_TRANSACTION, MARK, refuse};
+use super::answer::{IN_TRANSACTION, refusal};
 use super::look::{Look, text_literal};
 use super::session::TRANSACTION_IS_OPEN;
 use crate::error::not_due::NotDue;
@@ -279,10 +279,10 @@ impl Claimed {
 /// A message of one transaction with the statement, which fails where a transaction is open: nobody would
 /// commit it there.
 fn alone(statement: &str) -> String {
-    let case = format!("CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' END");
     format!(
-        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; {}; {statement}",
-        refuse(&case)
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
+         SELECT WHERE CASE WHEN {TRANSACTION_IS_OPEN} THEN {in_transaction} END; {statement}",
+        in_transaction = refusal(IN_TRANSACTION),
     )
 }
 

@@ -2,10 +2,11 @@
 
 use super::answer::{IN_TRANSACTION, IN_TRANSACTION_CODE, SHARED, SHARED_CODE};
 use super::carry::{AT_ONCE, push_keep};
+use super::guards::{Condition, Guards};
 use super::keys::{Keys, first_refused, push_call};
 use super::marks::Mark;
 use super::statement::Statement;
-use super::take::{Condition, Guards, SAVE, Timeout, are_few, push_take_few, wait_for_each};
+use super::take::{SAVE, Timeout, are_few, push_take_few, wait_for_each};
 use super::{push, push_label_comment};
 use crate::lock::key::LockKey;
 use crate::lock::set::LockSet;

@@ -2,132 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::answer::{
-    MARK, NOT_FREE, REFUSED, SNAPSHOT, SNAPSHOT_CODE, STANDBY, STANDBY_CODE, UNLESS, refuse,
-    unless_refused,
-};
+use super::answer::{NOT_FREE, SNAPSHOT, SNAPSHOT_CODE, refusal_of};
+use super::guards::{Checks, Condition, Guards};
 use super::keys::{Keys, first_refused, push_call, push_calls};
-use super::marks::Mark;
 use super::statement::Statement;
 use super::{push, push_label_comment};
 use crate::lock::key::LockKey;
 use crate::lock::set::LockSet;
 use crate::lock::wait::Wait;
-
-/// What is checked in the statements that take the locks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Checks {
-    /// Nothing: [`begin_checked`] has checked all.
-    None,
-    /// That the server is no standby.
-    Standby,
-    /// That, and that the snapshot cannot be older than the lock, as it could above read committed.
-    Snapshot,
-}
-
-/// What has to be true before a lock is taken: conditions that refuse it, with their number and text.
-#[derive(Debug)]
-pub(super) struct Guards(Vec<(Condition, i32, &'static str)>);
-
-/// A condition that refuses a lock.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Condition {
-    Sql(&'static str),
-    /// The session has a mark.
-    Marked,
-    /// The mark on top is that of another process.
-    Foreign(Mark),
-    /// The mark on top is that of another process. This one is on top now.
-    LandsOnForeign(Mark),
-}
-
-impl Condition {
-    fn push(self, sql: &mut String) {
-        match self {
-            Self::Sql(condition) => sql.push_str(condition),
-            Self::Marked => sql.push_str(&Mark::is_any()),
-            Self::Foreign(mark) => mark.push_is_foreign(sql),
-            Self::LandsOnForeign(mark) => mark.push_lands_on_foreign(sql),
-        }
-    }
-}
-
-impl Guards {
-    pub(super) fn of(set: &LockSet<'_>) -> Self {
-        let guards = Self(Vec::new());
-        if set.on_standby {
-            return guards;
-        }
-        let standby = Condition::Sql("pg_catalog.pg_is_in_recovery()");
-        guards.and(standby, STANDBY_CODE, STANDBY)
-    }
-
-    fn with(set: &LockSet<'_>, checks: Checks) -> Self {
-        let isolated = "pg_catalog.current_setting('transaction_isolation') \
-                        OPERATOR(pg_catalog.!~~) 'read %'";
-        match checks {
-            Checks::None => Self(Vec::new()),
-            Checks::Standby => Self::of(set),
-            Checks::Snapshot => {
-                Self::of(set).and(Condition::Sql(isolated), SNAPSHOT_CODE, SNAPSHOT)
-            }
-        }
-    }
-
-    pub(super) fn and(mut self, condition: Condition, code: i32, text: &'static str) -> Self {
-        self.0.push((condition, code, text));
-        self
-    }
-
-    /// Begins a condition that is evaluated only if no guard refuses. It fails with the guard's mark if one
-    /// does.
-    pub(super) fn push_open(&self, sql: &mut String) {
-        if !self.0.is_empty() {
-            push(sql, &["CASE WHEN ", UNLESS]);
-            self.push_refusals(sql);
-            push(sql, &[REFUSED, " THEN "]);
-        }
-    }
-
-    /// Ends it.
-    pub(super) fn push_close(&self, sql: &mut String) {
-        if !self.0.is_empty() {
-            sql.push_str(" END");
-        }
-    }
-
-    /// A statement that fails if a guard refuses.
-    pub(super) fn statement(&self) -> String {
-        if self.0.is_empty() {
-            return String::new();
-        }
-        let mut case = String::new();
-        self.push_refusals(&mut case);
-        refuse(&case) + "; "
-    }
-
-    /// Adds a `CASE` that yields the mark of the guard that refuses, or null.
-    fn push_refusals(&self, sql: &mut String) {
-        sql.push_str("CASE");
-        for (condition, _, text) in &self.0 {
-            sql.push_str(" WHEN ");
-            condition.push(sql);
-            push(sql, &[" THEN '", MARK, text, "'"]);
-        }
-        sql.push_str(" END");
-    }
-
-    /// Begins a query with the branches of a `CASE` that answer with numbers.
-    pub(super) fn select(&self) -> Statement {
-        let mut sql = String::from("SELECT CASE");
-        for (condition, code, _) in &self.0 {
-            sql.push_str(" WHEN ");
-            condition.push(&mut sql);
-            let _ = write!(sql, " THEN {code}");
-        }
-        Statement::default().sql(&sql)
-    }
-}
 
 /// Statements that begin a transaction, and fail unless it is one at read committed on a primary.
 ///
@@ -359,14 +241,12 @@ pub(crate) fn try_take(set: &LockSet<'_>, checks: Checks) -> Statement {
 
 /// The same as [`try_take`], as a statement that fails with the position of the lock that is not free.
 pub(crate) fn try_take_or_fail(set: &LockSet<'_>) -> String {
-    let code = code_expression(set);
     format!(
-        "{}SELECT FROM (SELECT {code} AS code OFFSET 0) AS s WHERE NOT ({})",
-        Guards::of(set).statement(),
-        unless_refused(&format!(
-            "CASE WHEN s.code OPERATOR(pg_catalog.<>) 0 \
-             THEN pg_catalog.concat('{MARK}{NOT_FREE}', s.code) END"
-        ))
+        "{guards}SELECT FROM (SELECT {code} AS code OFFSET 0) AS s \
+         WHERE CASE WHEN s.code OPERATOR(pg_catalog.<>) 0 THEN {refusal} END",
+        guards = Guards::of(set).statement(),
+        code = code_expression(set),
+        refusal = refusal_of(&format!("'{NOT_FREE}', s.code")),
     )
 }
 

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::answer::{IN_TRANSACTION, MARK, NOT_HELD, STANDBY, refuse};
+use super::answer::{IN_TRANSACTION, NOT_HELD, STANDBY, refusal};
 use super::look::{Look, count_held_here};
 use super::release::HeldLocks;
 use super::session::TRANSACTION_IS_OPEN;
@@ -18,12 +18,14 @@ pub(crate) const NO_RIGHT: &str = "the role may not call `pg_control_system`, `p
 pub(crate) fn check_before_token(held: &HeldLocks) -> String {
     let count = count_held_here(held);
     let all = held.keys.len();
-    let case = format!(
-        "CASE WHEN {TRANSACTION_IS_OPEN} THEN '{MARK}{IN_TRANSACTION}' \
-         WHEN pg_catalog.pg_is_in_recovery() THEN '{MARK}{STANDBY}' \
-         WHEN {count} OPERATOR(pg_catalog.<>) {all} THEN '{MARK}{NOT_HELD}' END"
-    );
-    refuse(&case) + " FOR UPDATE"
+    format!(
+        "SELECT WHERE CASE WHEN {TRANSACTION_IS_OPEN} THEN {in_transaction} \
+         WHEN pg_catalog.pg_is_in_recovery() THEN {standby} \
+         WHEN {count} OPERATOR(pg_catalog.<>) {all} THEN {not_held} END FOR UPDATE",
+        in_transaction = refusal(IN_TRANSACTION),
+        standby = refusal(STANDBY),
+        not_held = refusal(NOT_HELD),
+    )
 }
 
 /// Asks whether the role may call what makes a token: a 1 or a 0.

@@ -21,7 +21,7 @@ const BEGIN: &str = "SELECT; BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ";
 const CLAIM: &str = "INSERT INTO diesel_advisory.runs AS r (name, started_at, started_by, once) ";
 const TAKE: &str = "/* advisory lock x */ SELECT WHERE ";
 const BEGIN_CLAIM: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; SELECT CASE ";
-const RELEASE: &str = "SELECT WHERE NOT (pg_catalog.current_setting(CASE ";
+const RELEASE: &str = "SELECT WHERE CASE ";
 const GRANTS: &str = "SELECT pg_catalog.has_schema_privilege(";
 
 fn open(

@@ -158,7 +158,7 @@ fn a_token_is_given_to_who_holds_the_lock() {
         ready(token(&mut link, &held())).unwrap(),
         FencingToken::new(1, 2, 3)
     );
-    link.assert_sent(["SELECT WHERE NOT ", "SELECT pg_catalog.int8shr("]);
+    link.assert_sent(["SELECT WHERE CASE ", "SELECT pg_catalog.int8shr("]);
 
     for (answer, is_right) in [
         (

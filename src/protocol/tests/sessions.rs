@@ -147,7 +147,7 @@ fn a_prepared_query_releases_unless_a_transaction_may_be_open() {
         mode: Mode::Exclusive,
         mark: Mark::new(),
     };
-    let message = "SELECT WHERE NOT (";
+    let message = "SELECT WHERE CASE ";
     let mut link = Preparing::new(0, []);
     ready(session::release(&mut link, &held(1))).unwrap();
     link.assert_sent([QUERY]);

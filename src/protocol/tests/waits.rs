@@ -234,7 +234,7 @@ fn only_what_can_be_a_timeout_is_asked_for() {
     assert!(opened(&mut link, Wait::Forever, DEFAULT).is_err());
     link.assert_sent([
         "SELECT; BEGIN ",
-        "ROLLBACK; SELECT WHERE NOT ",
+        "ROLLBACK; SELECT WHERE CASE ",
         "ROLLBACK; ",
     ]);
     assert!(!link.sent[1].contains("DO $$"), "{}", link.sent[1]);

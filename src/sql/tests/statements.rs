@@ -11,6 +11,7 @@ use diesel::pg::Pg;
 
 use crate::lock::id::LockId;
 use crate::lock::interval::Interval;
+use crate::sql::guards::Checks;
 use crate::sql::lease::{LeaseSettings, SessionName};
 use crate::sql::look::{self, Look};
 use crate::sql::marks::{self, Mark};
@@ -19,7 +20,7 @@ use crate::sql::release::{HeldLocks, release, release_after_rollback, release_by
 use crate::sql::runs::{self, StampRow};
 use crate::sql::session::{take_for_session, take_if_free, try_take_for_session};
 use crate::sql::statement::Statement;
-use crate::sql::take::{self, Checks};
+use crate::sql::take;
 use crate::sql::{carry, token, verdict};
 
 use crate::lock::permits::Permits;
