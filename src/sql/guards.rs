@@ -18,7 +18,7 @@ pub(crate) enum Checks {
     Snapshot,
 }
 
-/// What has to be true before a lock is taken: conditions that refuse it, with their number and text.
+/// Conditions that refuse a lock, with their number and text.
 #[derive(Debug)]
 pub(super) struct Guards(Vec<(Condition, i32, &'static str)>);
 
@@ -99,6 +99,8 @@ impl Guards {
         sql
     }
 
+    /// Begins a `CASE` with a branch for each guard. To choose among the texts in one refusal, which is then
+    /// evaluated for every lock, costs one in an open transaction 4 % more.
     fn push_refusals(&self, sql: &mut String) {
         sql.push_str("CASE");
         for (condition, _, text) in &self.0 {
