@@ -311,6 +311,11 @@ async fn a_wait_that_is_cancelled_is_an_error_and_leaves_nothing() {
     for at_gate in [true, false] {
         let (mut conn, name) = (connect().await, unique("permits.cancelled"));
         let pid = pid(&mut conn).await;
+        // Only while it waits: what is sent after the wait is not meant.
+        let cancel = format!(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+             WHERE pid = {pid} AND wait_event_type = 'Lock'"
+        );
         let mut holder = holder(&name, 2);
         if at_gate {
             holder.lock(gate(&name));
@@ -323,7 +328,7 @@ async fn a_wait_that_is_cancelled_is_an_error_and_leaves_nothing() {
         let cancelled = holder.when_queued(waited_for, move |mut holder| {
             // One that comes in the moment in which a timeout fires is lost.
             wait_until("the statement is cancelled", || {
-                holder.execute(&format!("SELECT pg_cancel_backend({pid})"));
+                holder.execute(&cancel);
                 state_of(pid) != "active"
             });
             holder
