@@ -60,17 +60,13 @@ pub(crate) fn take_for_session(set: &LockSet<'_>, mark: Mark) -> String {
 
 /// Adds a condition that waits for a lock as long as the message's transaction may. It is not true.
 fn push_wait_for_one(sql: &mut String, key: LockKey, set: &LockSet<'_>) {
-    let timeout = Timeout::of_one(set);
-    if let Some(timeout) = &timeout {
-        sql.push_str("CASE WHEN ");
+    if let Some(timeout) = Timeout::of_one(set) {
         timeout.push_start(sql);
-        sql.push_str(" IS NOT NULL THEN ");
+        // What stands first is evaluated first.
+        sql.push_str(" IS NULL OR ");
     }
     push_call(sql, key, "pg_advisory_xact_lock", set.mode);
     sql.push_str(" IS NULL");
-    if timeout.is_some() {
-        sql.push_str(" END");
-    }
 }
 
 /// The condition that a transaction was open before this query, or that a pooler has prepared the query in

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::support::*;
 
-/// Clients that hold a permit for 20 ms, again and again, while this lives.
+/// Clients that hold a permit for 20 ms, again and again, until it is over.
 #[derive(Debug, Default)]
 struct Clients {
     grants: AtomicUsize,
@@ -104,7 +104,7 @@ fn a_client_that_stands_still_at_the_gate_is_in_nobodys_way() {
         }
     });
     eprintln!("alone {without:?}, beside one that stands still {with:?}");
-    assert!(with < 2 * without, "{with:?} to {without:?}");
+    assert!(with.as_secs_f64() * 0.6 <= without.as_secs_f64());
 }
 
 /// A client nothing of which runs any more, not even its driver.

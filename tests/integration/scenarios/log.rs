@@ -62,7 +62,7 @@ async fn a_timeout_leaves_one_error_and_less_than_a_kilobyte_with_it() {
     // The longest are those above read committed, where one message carries the lock from one
     // transaction into the next.
     for statement in statements {
-        assert!(statement.len() < 1_024, "{statement}");
+        assert!(statement.len() < 900, "{statement}");
     }
 }
 
