@@ -34,7 +34,8 @@ use crate::protocol::look::are_locked;
 /// - The server finishes the statement that it executes before it looks at the connection. So a wait for
 ///   a lock that was dropped keeps its place in the queue, and its server process, until it ends. Prefer
 ///   `timeout` to dropping the future, or set PostgreSQL's [`client_connection_check_interval`].
-/// - The server's log may say `terminating connection due to administrator command`.
+/// - A session that ends itself leaves a line in the server's log: `FATAL: unrecognized configuration parameter
+///   "diesel_advisory: the session ends, and what it holds is free"`. It takes no privilege to do so.
 ///
 /// [`client_connection_check_interval`]: https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
 pub trait AsyncAdvisoryConnection: AsyncPgTransactions {

@@ -15,7 +15,7 @@ use crate::protocol::link::Link as _;
 use crate::protocol::look::is_held;
 use crate::protocol::session::release;
 use crate::protocol::token::token;
-use crate::sql::release::{HeldLocks, release_after_rollback};
+use crate::sql::release::{HeldLocks, release_unheard};
 use crate::trace::Trace;
 
 /// A lock, or a set of them, that the session of an asynchronous connection holds. Derefs to the
@@ -28,8 +28,8 @@ use crate::trace::Trace;
 ///
 /// Nothing can be awaited while the guard is dropped. So it hands the release to the driver, which sends
 /// it without anybody waiting for the answer; a transaction that was left open is rolled back first. Where
-/// Diesel has a transaction open, or one was cancelled, the session is ended instead. `Drop` cannot report
-/// errors; call [`release`](Self::release) for that.
+/// Diesel has a transaction open, or one was cancelled, or the release fails, the session is ended instead.
+/// `Drop` cannot report errors; call [`release`](Self::release) for that.
 ///
 /// A guard that is forgotten ([`std::mem::forget`]) releases nothing. Where it was nested in another one of the
 /// same connection, the release of that one is [`Error::SharedSession`].
@@ -312,7 +312,9 @@ where
             if link.is_cut_off() || !matches!(link.transaction_depth(), Ok(None)) {
                 end_session(&mut **conn);
             } else {
-                hand_over(&mut **conn, &release_after_rollback(&self.locks));
+                for message in release_unheard(&self.locks) {
+                    hand_over(&mut **conn, &message);
+                }
             }
         });
     }

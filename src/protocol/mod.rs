@@ -57,10 +57,13 @@ fn check_names(request: &Request<'_>) -> Result<(), Error> {
 
 /// Ends the session, and with it all that it holds, and marks the connection as broken.
 ///
-/// The mark alone does not last.
+/// The mark alone does not last. It is sent twice, since the first can be cancelled: by a session's
+/// `statement_timeout`, or by who cancels a statement that has just failed.
 pub(crate) async fn end_session<L: Link>(link: &mut L) {
     // It answers with the end of the connection.
-    let _ = link.batch(END_SESSION).await;
+    for _ in 0..2 {
+        let _ = link.batch(END_SESSION).await;
+    }
     link.set_broken();
     session_ended(Ending::Failed);
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::answer::{
-    IN_TRANSACTION, IN_TRANSACTION_CODE, NOT_HELD, NOT_HELD_CODE, SHARED, SHARED_CODE,
+    END, IN_TRANSACTION, IN_TRANSACTION_CODE, NOT_HELD, NOT_HELD_CODE, SHARED, SHARED_CODE,
     push_refusal, refusal,
 };
 use super::keys::{Keys, push_call};
@@ -84,20 +84,40 @@ pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
     Some(query)
 }
 
-/// The same as [`release`] where nobody waits for the answer, and a transaction may be open that Diesel does not know
-/// of. Where none is, the `ROLLBACK` leaves a warning in the server's log.
+/// Two messages that release session locks and take off their mark, where nobody waits for an answer.
+///
+/// The first can fail, or be cancelled, and nobody would know that the locks are still held. Then the mark is
+/// still there, and the second ends the session.
+///
+/// A transaction may be open that Diesel does not know of. Where none is, the `ROLLBACK` leaves a warning in
+/// the server's log.
 #[cfg_attr(
     not(feature = "async"),
     allow(dead_code, reason = "for asynchronous connections")
 )]
-pub(crate) fn release_after_rollback(held: &HeldLocks) -> String {
-    format!("ROLLBACK; {}", release(held))
+pub(crate) fn release_unheard(held: &HeldLocks) -> [String; 2] {
+    let mut release = String::from("ROLLBACK");
+    for keys in Keys::of(&held.keys) {
+        let call = keys.call("pg_advisory_unlock", held.mode);
+        let from = keys.from();
+        let _ = write!(release, "; SELECT pg_catalog.count({call}){from}");
+    }
+    let mut is_on_top = String::new();
+    held.mark.push_is_on_top(&mut is_on_top);
+    let _ = write!(release, "; SELECT CASE WHEN {is_on_top} THEN ");
+    Mark::push_pop(&mut release);
+    release.push_str(" END");
+    let end = refusal(END);
+    let end = format!(
+        "SELECT WHERE CASE WHEN {is_on_top} \
+         THEN pg_catalog.set_config('exit_on_error', 'on', 't') IS NULL OR {end} END FOR UPDATE"
+    );
+    [release, end]
 }
 
 /// Ends the session from within, and with it all that it holds.
 ///
-/// A role may end the sessions of its own login only, so another role that the work has set is reset
-/// first, which a failed transaction would refuse. Where the role may not even do that, what is left is a
-/// failed transaction, so that code which goes on commits nothing.
-pub(crate) const END_SESSION: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; BEGIN; \
-     SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
+/// Every role may, which is not so of `pg_terminate_backend`. Once the first two statements are done, a cancel
+/// ends it as well.
+pub(crate) const END_SESSION: &str = "ROLLBACK; SET exit_on_error TO on; \
+     SELECT pg_catalog.current_setting('diesel_advisory: the session ends, and what it holds is free')";

@@ -245,7 +245,7 @@ fn work_that_has_failed_gives_its_run_back() {
     let mut link = Script::new(0, []);
     link.cut_off = true;
     ready(put_back(&mut link, &claimed()));
-    link.assert_sent([END_SESSION]);
+    link.assert_sent([END_SESSION, END_SESSION]);
 }
 
 #[test]

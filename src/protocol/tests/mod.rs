@@ -225,6 +225,7 @@ fn a_permit_is_waited_for_once_and_one_that_nobody_knows_of_ends_the_session() {
         "SELECT CASE WHEN pg_catalog.starts_with(",
         "look",
         END_SESSION,
+        END_SESSION,
     ]);
     assert!(link.broken);
 

@@ -16,7 +16,7 @@ use crate::sql::lease::{LeaseSettings, SessionName};
 use crate::sql::look::{self, Look};
 use crate::sql::marks::{self, Mark};
 use crate::sql::permits::{Own, take_free, wait, waited_for};
-use crate::sql::release::{HeldLocks, release, release_after_rollback, release_by_query};
+use crate::sql::release::{HeldLocks, release, release_by_query, release_unheard};
 use crate::sql::runs::{self, StampRow};
 use crate::sql::session::{take_for_session, take_if_free, try_take_for_session};
 use crate::sql::statement::Statement;
@@ -152,8 +152,9 @@ fn in_sessions(texts: &mut Texts, mark: Mark) {
         if let Some(query) = release_by_query(&held) {
             texts.both(&format!("release {which} by a query"), &query);
         }
-        let title = format!("release {which} whatever is open");
-        texts.add(&title, &release_after_rollback(&held));
+        let [release, end] = release_unheard(&held);
+        texts.add(&format!("release {which} unheard"), &release);
+        texts.add(&format!("end the session if {which} was not released"), &end);
         texts.look(&format!("is {which} held here"), &look::held_here(&held));
         let title = format!("may {which} have a token");
         texts.add(&title, &token::check_before_token(&held));

@@ -109,6 +109,23 @@ async fn a_lock_that_was_lost_is_told_at_the_release() {
     }
 }
 
+/// There is nothing left to release, and nothing wrong with the session.
+#[scenario]
+async fn a_guard_that_is_dropped_after_its_lock_was_lost_leaves_the_session_as_it_was() {
+    for wait in Wait::ALL {
+        let lock = unique("session.dropped");
+        let mut conn = connect().await;
+        let pid = pid(&mut conn).await;
+        let mut held = wait.on(conn.advisory_session(&lock)).acquire().await.unwrap();
+        execute(&mut held, "SELECT pg_advisory_unlock_all()").await;
+        drop(held);
+        let held = wait.on(conn.advisory_session(&lock)).acquire().await;
+        held.unwrap().release().await.unwrap();
+        assert_eq!(self::pid(&mut conn).await, pid, "{wait:?}");
+        assert_clean(&mut conn).await;
+    }
+}
+
 #[track_caller]
 fn assert_not_held<T: Debug>(result: &Result<T, Error>) {
     assert!(matches!(result, Err(Error::NotHeld)), "{result:?}");

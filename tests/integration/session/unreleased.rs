@@ -67,19 +67,25 @@ async fn async_pools_give_another_connection_after_a_release_that_failed() {
 
     let url = without_release();
     for kind in Kind::ALL {
-        let pool = kind.pool_of_one(&url).await;
-        let mut conn = pool.get().await;
-        let before = asynchronous::pid(&mut conn).await;
-        let held = AsyncAdvisoryConnection::advisory_session_all(&mut *conn, locks());
-        let released = held.acquire().await.unwrap().release().await;
-        assert!(
-            matches!(released, Err(Error::Database(_))),
-            "{kind:?}: {released:?}"
-        );
-        assert!(conn.batch_execute("SELECT 1").await.is_err(), "{kind:?}");
-        drop(conn);
-        wait_until("its session has ended", || state_of(before) == "gone");
-        let mut next = pool.get().await;
-        assert_ne!(asynchronous::pid(&mut next).await, before, "{kind:?}");
+        for drops in [false, true] {
+            let case = format!("{kind:?}, drops: {drops}");
+            let pool = kind.pool_of_one(&url).await;
+            let mut conn = pool.get().await;
+            let before = asynchronous::pid(&mut conn).await;
+            let held = AsyncAdvisoryConnection::advisory_session_all(&mut *conn, locks());
+            let held = held.acquire().await.unwrap();
+            if drops {
+                drop(held);
+            } else {
+                let released = held.release().await;
+                let failed = matches!(released, Err(Error::Database(_)));
+                assert!(failed, "{case}: {released:?}");
+            }
+            assert!(conn.batch_execute("SELECT 1").await.is_err(), "{case}");
+            drop(conn);
+            wait_until("its session has ended", || state_of(before) == "gone");
+            let mut next = pool.get().await;
+            assert_ne!(asynchronous::pid(&mut next).await, before, "{case}");
+        }
     }
 }
