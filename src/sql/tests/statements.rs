@@ -154,7 +154,8 @@ fn in_sessions(texts: &mut Texts, mark: Mark) {
         }
         let [release, end] = release_unheard(&held);
         texts.add(&format!("release {which} unheard"), &release);
-        texts.add(&format!("end the session if {which} was not released"), &end);
+        let title = format!("end the session if {which} was not released");
+        texts.add(&title, &end);
         texts.look(&format!("is {which} held here"), &look::held_here(&held));
         let title = format!("may {which} have a token");
         texts.add(&title, &token::check_before_token(&held));

@@ -8,7 +8,9 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use tokio::sync::oneshot;
 
 use super::witness::Witness;
-use crate::support::asynchronous::{connect, connect_to, execute, insert, pid, table, text, values};
+use crate::support::asynchronous::{
+    connect, connect_to, execute, insert, pid, table, text, values,
+};
 use crate::support::{committed, database, state_of, unique, wait_until};
 
 /// Takes on a role by a statement in the transaction, writes, and waits for what never comes.

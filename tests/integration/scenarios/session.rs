@@ -116,11 +116,12 @@ async fn a_guard_that_is_dropped_after_its_lock_was_lost_leaves_the_session_as_i
         let lock = unique("session.dropped");
         let mut conn = connect().await;
         let pid = pid(&mut conn).await;
-        let mut held = wait.on(conn.advisory_session(&lock)).acquire().await.unwrap();
+        let session = wait.on(conn.advisory_session(&lock));
+        let mut held = session.acquire().await.unwrap();
         execute(&mut held, "SELECT pg_advisory_unlock_all()").await;
         drop(held);
-        let held = wait.on(conn.advisory_session(&lock)).acquire().await;
-        held.unwrap().release().await.unwrap();
+        let session = wait.on(conn.advisory_session(&lock));
+        session.acquire().await.unwrap().release().await.unwrap();
         assert_eq!(self::pid(&mut conn).await, pid, "{wait:?}");
         assert_clean(&mut conn).await;
     }
