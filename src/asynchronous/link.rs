@@ -225,9 +225,6 @@ impl<C: AsyncPgTransactions> Drop for Unfinished<'_, C> {
 /// committed statement by statement. And a pool may keep what is broken: deadpool does until it
 /// would give it out, and `diesel-async` tells mobc the opposite of what it should. To all of them
 /// a closed connection is one to throw away.
-///
-/// It is sent twice: a cancel that was meant for what the connection was in the middle of can strike the
-/// first.
 pub(crate) fn end_session<C: AsyncPgTransactions>(conn: &mut C) {
     for _ in 0..2 {
         hand_over(conn, END_SESSION);

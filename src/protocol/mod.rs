@@ -57,8 +57,7 @@ fn check_names(request: &Request<'_>) -> Result<(), Error> {
 
 /// Ends the session, and with it all that it holds, and marks the connection as broken.
 ///
-/// The mark alone does not last. It is sent twice, since the first can be cancelled: by a session's
-/// `statement_timeout`, or by who cancels a statement that has just failed.
+/// The mark alone does not last.
 pub(crate) async fn end_session<L: Link>(link: &mut L) {
     // It answers with the end of the connection.
     for _ in 0..2 {

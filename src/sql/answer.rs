@@ -41,8 +41,6 @@ pub(super) const SHARED: &str = "session is shared";
 pub(super) const TIMED_OUT: &str = "no permit in time";
 pub(super) const NOT_FREE: &str = "not free is lock ";
 pub(super) const NOT_HELD: &str = "lock was not held";
-/// Nobody reads it but an operator, in the server's log.
-pub(super) const END: &str = "the session ends, and what it holds is free";
 
 /// What the server answers to an attempt to take locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::answer::{
-    END, IN_TRANSACTION, IN_TRANSACTION_CODE, NOT_HELD, NOT_HELD_CODE, SHARED, SHARED_CODE,
+    IN_TRANSACTION, IN_TRANSACTION_CODE, NOT_HELD, NOT_HELD_CODE, SHARED, SHARED_CODE,
     push_refusal, refusal,
 };
 use super::keys::{Keys, push_call};
@@ -84,6 +84,13 @@ pub(crate) fn release_by_query(held: &HeldLocks) -> Option<Statement> {
     Some(query)
 }
 
+/// Fails with a text that nobody reads but an operator, in the server's log.
+macro_rules! fail_for_good {
+    () => {
+        "pg_catalog.current_setting('diesel_advisory: the session ends, and what it holds is free')"
+    };
+}
+
 /// Two messages that release session locks and take off their mark, where nobody waits for an answer.
 ///
 /// The first can fail, or be cancelled, and nobody would know that the locks are still held. Then the mark is
@@ -107,10 +114,10 @@ pub(crate) fn release_unheard(held: &HeldLocks) -> [String; 2] {
     let _ = write!(release, "; SELECT CASE WHEN {is_on_top} THEN ");
     Mark::push_pop(&mut release);
     release.push_str(" END");
-    let end = refusal(END);
     let end = format!(
-        "SELECT WHERE CASE WHEN {is_on_top} \
-         THEN pg_catalog.set_config('exit_on_error', 'on', 't') IS NULL OR {end} END FOR UPDATE"
+        "SELECT WHERE CASE WHEN {is_on_top} THEN \
+         pg_catalog.set_config('exit_on_error', 'on', 't') IS NULL OR {} IS NULL END FOR UPDATE",
+        fail_for_good!()
     );
     [release, end]
 }
@@ -118,6 +125,9 @@ pub(crate) fn release_unheard(held: &HeldLocks) -> [String; 2] {
 /// Ends the session from within, and with it all that it holds.
 ///
 /// Every role may, which is not so of `pg_terminate_backend`. Once the first two statements are done, a cancel
-/// ends it as well.
-pub(crate) const END_SESSION: &str = "ROLLBACK; SET exit_on_error TO on; \
-     SELECT pg_catalog.current_setting('diesel_advisory: the session ends, and what it holds is free')";
+/// ends it as well. One that strikes before that saves it: by a session's `statement_timeout`, or meant for
+/// what was sent before. So this is sent twice; a session that has ended does not hear the second.
+pub(crate) const END_SESSION: &str = concat!(
+    "ROLLBACK; SET exit_on_error TO on; SELECT ",
+    fail_for_good!()
+);
